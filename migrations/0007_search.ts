@@ -1,0 +1,23 @@
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
+
+export default Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+
+  // One row per part: every lexeme with the numbers of the fields it stands in as positions (src/inventory/search/words.ts).
+  yield* sql`create table search_documents (
+    part_id4 text collate "C" constraint search_documents_pkey primary key
+      constraint search_documents_part_fk references parts (id4) on delete cascade,
+    words tsvector not null,
+    created_at timestamptz not null default now()
+  )`
+  yield* sql`create index search_documents_words_index on search_documents using gin (words)`
+
+  // The vocabulary: what prefixes and typos of a query's words are expanded to. A count may be stale, which costs only ranking.
+  yield* sql`create table search_words (
+    word text collate "C" constraint search_words_pkey primary key,
+    parts integer not null default 1,
+    created_at timestamptz not null default now()
+  )`
+  yield* sql`create index search_words_trigram_index on search_words using gin (word gin_trgm_ops)`
+})

@@ -1,0 +1,27 @@
+import { HttpApi, OpenApi } from "effect/http-api"
+import { TypesApi } from "#inventory/types/types.api.ts"
+import { ChangesApi } from "#platform/changes/changes.api.ts"
+import { complete } from "#platform/http/openapi.ts"
+import { ProblemErrors } from "#platform/http/problems.ts"
+import { StrictQuery } from "#platform/http/strict-query.ts"
+
+/** Everything that is served under /api. */
+export class Api extends HttpApi.make("partwright")
+  .add(TypesApi, ChangesApi)
+  .prefix("/api")
+  .middleware(StrictQuery)
+  .middleware(ProblemErrors)
+  .annotate(HttpApi.ParseOptions, { errors: "all" })
+  .annotate(HttpApi.QueryParseOptions, { errors: "all", onExcessProperty: "error" })
+  .annotate(HttpApi.PayloadParseOptions, { errors: "all", onExcessProperty: "error" })
+  .annotateMerge(
+    OpenApi.annotations({
+      title: "Partwright",
+      version: "1.0.0",
+      description:
+        "One self-hosted backend for everything a workshop buys, stores, makes and prints. Times are UTC; lists page with cursors; every refusal is an RFC 9457 problem whose code /problems/<code> explains."
+    })
+  ) {}
+
+/** The same API with its OpenAPI document completed: what is served and published. */
+export const DocumentedApi = Api.annotate(OpenApi.Transform, complete(Api))

@@ -1,0 +1,28 @@
+import { Context, Effect, Layer } from "effect"
+import type { Transaction } from "../db/db.ts"
+import type { InvalidCursor, Page, PageParams } from "../db/paging.ts"
+import type { InvalidRequest } from "../http/problems.ts"
+import type { Change, NewChange } from "./change.ts"
+import { type ChangesFilter, ChangesRepo } from "./changes.repo.ts"
+
+/** The append-only record of every write, for audit and for the event feed. */
+export class Changes extends Context.Service<
+  Changes,
+  {
+    /** Writes the change in the transaction it describes, so a change exists exactly when its write does. */
+    readonly record: (...changes: ReadonlyArray<NewChange>) => Effect.Effect<void, never, Transaction>
+    /** Newest first. */
+    readonly list: (filter: ChangesFilter, params: PageParams) => Effect.Effect<Page<Change>, InvalidCursor | InvalidRequest>
+  }
+>()("platform/Changes") {
+  static readonly layer = Layer.effect(
+    Changes,
+    Effect.gen(function* () {
+      const repo = yield* ChangesRepo
+      return Changes.of({
+        record: (...changes) => (changes.length === 0 ? Effect.void : repo.insert(changes)),
+        list: Effect.fn("Changes.list")((filter, params) => repo.list(filter, params))
+      })
+    })
+  ).pipe(Layer.provide(ChangesRepo.layer))
+}

@@ -1,0 +1,206 @@
+import { availableParallelism } from "node:os"
+import { resolve } from "node:path"
+import { ByteSize, Config, ConfigProvider, Context, Data, Duration, Effect, Layer, Redacted, Result } from "effect"
+
+/** One setting that cannot be used: its name, what was expected; the value only when it is no secret. */
+export interface ConfigProblem {
+  readonly variable: string
+  readonly expected: string
+  readonly found?: string
+}
+
+export class ConfigError extends Data.TaggedError("ConfigError")<{ readonly problems: ReadonlyArray<ConfigProblem> }> {
+  override get message() {
+    const lines = this.problems.map(
+      ({ expected, found, variable }) =>
+        `  ${variable}: expected ${expected}${found === undefined ? "" : `, found ${JSON.stringify(found)}`}`
+    )
+    return `The configuration cannot be used:\n${lines.join("\n")}`
+  }
+}
+
+interface Setting<A> {
+  readonly variable: string
+  readonly fallback: A
+  readonly expected: string
+  /** Undefined when the text does not fit. */
+  readonly parse: (text: string) => A | undefined
+  readonly secret?: boolean
+  readonly show?: (value: A) => string | number | boolean | null | ReadonlyArray<string>
+}
+
+const text = (variable: string, fallback: string, expected = "text"): Setting<string> => ({ variable, fallback, expected, parse: (s) => s })
+
+const int = (variable: string, fallback: number, min: number, max: number): Setting<number> => ({
+  variable,
+  fallback,
+  expected: `a whole number from ${min} to ${max}`,
+  parse: (s) => (/^\d{1,15}$/u.test(s) && Number(s) >= min && Number(s) <= max ? Number(s) : undefined)
+})
+
+const boolean = (variable: string, fallback: boolean): Setting<boolean> => ({
+  variable,
+  fallback,
+  expected: "true or false",
+  parse: (s) => ({ true: true, false: false })[s.toLowerCase()]
+})
+
+const oneOf = <const A extends string>(variable: string, fallback: A, ...values: ReadonlyArray<A>): Setting<A> => ({
+  variable,
+  fallback,
+  expected: `one of ${values.join(", ")}`,
+  parse: (s) => values.find((value) => value.toLowerCase() === s.toLowerCase())
+})
+
+const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+
+const duration = (variable: string, fallback: string): Setting<Duration.Duration> => {
+  const parse = (s: string) => {
+    const [, digits = "", unit = ""] = /^(\d{1,9})(ms|s|m|h)$/u.exec(s) ?? []
+    return digits === "" ? undefined : Duration.millis(Number(digits) * (units[unit] ?? 0))
+  }
+  return {
+    variable,
+    fallback: parse(fallback) as Duration.Duration,
+    expected: "a number and a unit: 500ms, 25s, 10m, 1h",
+    parse,
+    show: (value) => `${Duration.toMillis(value)}ms`
+  }
+}
+
+const size = (variable: string, fallback: string): Setting<number> => {
+  const parse = (s: string) => {
+    const [, digits = "", unit = ""] = /^(\d{1,12}) ?(B|KiB|MiB|GiB)?$/u.exec(s) ?? []
+    if (digits === "") return undefined
+    const bytes = Number(digits) * { "": 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }[unit as "B"]
+    return bytes > 0 && Number.isSafeInteger(bytes) ? bytes : undefined
+  }
+  return { variable, fallback: parse(fallback) as number, expected: "a number and a unit: 64KiB, 256MiB, 1GiB", parse }
+}
+
+const list = (variable: string, expected: string, fits: (item: string) => boolean): Setting<ReadonlyArray<string>> => ({
+  variable,
+  fallback: [],
+  expected,
+  parse: (s) => {
+    const items = s
+      .split(",")
+      .map((item) => item.trim())
+      .filter((item) => item !== "")
+    return items.every(fits) ? items : undefined
+  },
+  show: (value) => value
+})
+
+const optionalUrl = (variable: string, protocols: ReadonlyArray<string>, secret: boolean): Setting<Redacted.Redacted | null> => ({
+  variable,
+  fallback: null,
+  expected: `an address starting with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`,
+  parse: (s) => (protocols.includes(URL.parse(s)?.protocol ?? "") ? Redacted.make(s) : undefined),
+  secret
+})
+
+const isOrigin = (s: string) => URL.parse(s)?.origin === s
+
+const settings = {
+  host: text("HOST", "127.0.0.1", "an address to listen on"),
+  port: int("PORT", 8080, 0, 65_535),
+  basePath: {
+    variable: "BASE_PATH",
+    fallback: "",
+    expected: "empty, or a path such as /partwright without a slash at its end",
+    parse: (s) => (s === "" || s === "/" ? "" : /^(\/[A-Za-z0-9._~-]+)+$/u.test(s) ? s : undefined)
+  } satisfies Setting<string>,
+  publicUrl: {
+    variable: "PUBLIC_URL",
+    fallback: null,
+    expected: "an http:// or https:// address",
+    parse: (s) => (["http:", "https:"].includes(URL.parse(s)?.protocol ?? "") ? s.replace(/\/+$/u, "") : undefined)
+  } as Setting<string | null>,
+  dataDir: {
+    variable: "DATA_DIR",
+    fallback: resolve("data"),
+    expected: "a folder",
+    parse: (s) => (s === "" ? undefined : resolve(s))
+  } as Setting<string>,
+  databaseUrl: optionalUrl("DATABASE_URL", ["postgres:", "postgresql:"], true),
+  databasePoolMax: int("DATABASE_POOL_MAX", 10, 2, 1000),
+  authAllowOpenNetwork: boolean("AUTH_ALLOW_OPEN_NETWORK", false),
+  corsOrigins: list("CORS_ORIGINS", "origins such as https://app.example.org, separated by commas", isOrigin),
+  maxBodyBytes: size("MAX_BODY_BYTES", "1MiB"),
+  requestTimeout: duration("REQUEST_TIMEOUT", "60s"),
+  shutdownDelay: duration("SHUTDOWN_DELAY", "0s"),
+  shutdownGrace: duration("SHUTDOWN_GRACE", "25s"),
+  logLevel: oneOf("LOG_LEVEL", "info", "trace", "debug", "info", "warn", "error", "none"),
+  logFormat: oneOf("LOG_FORMAT", "auto", "auto", "pretty", "json"),
+  otlpEndpoint: optionalUrl("OTEL_EXPORTER_OTLP_ENDPOINT", ["http:", "https:"], false),
+  otelServiceName: text("OTEL_SERVICE_NAME", "partwright"),
+  jobConcurrency: int("JOB_CONCURRENCY", availableParallelism(), 1, 1000)
+}
+
+type Settings = typeof settings
+type Values = { readonly [K in keyof Settings]: Settings[K] extends Setting<infer A> ? A : never }
+
+/** The whole configuration, read once. The only reader of the environment. */
+export class AppConfig extends Context.Service<AppConfig, Values>()("platform/AppConfig") {
+  /** Fails with every problem at once. */
+  static readonly layer = Layer.effect(
+    AppConfig,
+    Effect.suspend(() => load)
+  )
+
+  static readonly fromEnv = (env: Record<string, string>) =>
+    Layer.provide(AppConfig.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
+}
+
+const load = Effect.gen(function* () {
+  const problems: Array<ConfigProblem> = []
+  const values: Record<string, unknown> = {}
+  for (const [name, setting] of Object.entries(settings) as Array<[string, Setting<unknown>]>) {
+    const found = yield* Effect.result(Config.option(Config.String(setting.variable)))
+    if (Result.isFailure(found)) {
+      problems.push({ variable: setting.variable, expected: setting.expected })
+      continue
+    }
+    if (found.success._tag === "None" || found.success.value.trim() === "") {
+      values[name] = setting.fallback
+      continue
+    }
+    const given = found.success.value.trim()
+    const value = setting.parse(given)
+    if (value === undefined) {
+      problems.push({ variable: setting.variable, expected: setting.expected, ...(setting.secret ? {} : { found: given }) })
+    } else values[name] = value
+  }
+  const config = values as unknown as Values
+  if (problems.length === 0 && !isLoopback(config.host) && !config.authAllowOpenNetwork) {
+    problems.push({
+      variable: "HOST",
+      expected:
+        "a loopback address, because everyone who reaches this server is its owner; AUTH_ALLOW_OPEN_NETWORK=true listens all the same",
+      found: config.host
+    })
+  }
+  if (problems.length > 0) return yield* new ConfigError({ problems })
+  return AppConfig.of(config)
+})
+
+export const isLoopback = (host: string) => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/u.test(host)
+
+/** The effective configuration as `partwright config` prints it: by variable, secrets hidden. */
+export const describe = (config: Values): Record<string, unknown> =>
+  Object.fromEntries(
+    (Object.entries(settings) as Array<[keyof Values, Setting<never>]>).map(([name, setting]) => {
+      const value = config[name] as never
+      const shown = Redacted.isRedacted(value)
+        ? setting.secret
+          ? "<redacted>"
+          : Redacted.value(value)
+        : setting.show
+          ? setting.show(value)
+          : value
+      return [setting.variable, shown]
+    })
+  )
+
+export const bytes = (n: number) => ByteSize.bytes(n)

@@ -1,0 +1,197 @@
+import { PgClient } from "@effect/sql-pg"
+import { Clock, Context, Duration, Effect, Exit, Layer, Metric, Option, Random, Redacted, Schema, Semaphore } from "effect"
+import { SqlClient, SqlError, type Statement } from "effect/sql"
+import { DatabaseUnavailable } from "../http/problems.ts"
+import { constraintOf, isConflict, sqlErrorIn } from "./sql-errors.ts"
+
+/** Proof that a transaction is open. Whatever must be all or nothing with other writes asks for it in its requirements. */
+export class Transaction extends Context.Service<Transaction, { readonly _: unique symbol }>()("platform/Transaction") {}
+
+const open = Transaction.of({} as never)
+
+/** Where PostgreSQL is. A host that starts with `/` is the directory of a unix socket. */
+export type Connection =
+  | { readonly url: Redacted.Redacted }
+  | {
+      readonly host: string
+      readonly port: number
+      readonly username: string
+      readonly password?: Redacted.Redacted
+      readonly database: string
+    }
+
+const poolWait = Metric.histogram("db_pool_wait_seconds", {
+  description: "Time a transaction waited for a connection",
+  boundaries: [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5]
+})
+const poolInUse = Metric.gauge("db_pool_in_use", { description: "Connections held by transactions now" })
+const poolSize = Metric.gauge("db_pool_size", { description: "Connections the pool may open" })
+const retries = Metric.counter("db_transaction_retries_total", {
+  description: "Transactions run again after a conflict",
+  incremental: true
+})
+const failures = Metric.counter("db_errors_total", { description: "Statements and transactions that failed, by reason", incremental: true })
+
+const maxRetries = 5
+const acquireTimeout = Duration.seconds(5)
+
+export class Db extends Context.Service<
+  Db,
+  {
+    /**
+     * Runs the effect in a transaction, the only way to one. Inside another it joins: one commit, one rollback. Conflicts with
+     * other transactions (40001, 40P01) are run again, at the outermost level only, at most five times.
+     * Dies with `DatabaseUnavailable` when no connection is free within five seconds.
+     */
+    readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Transaction>>
+    /** Something that may fail inside a transaction without poisoning it: an expected unique violation. */
+    readonly savepoint: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | Transaction>
+    /** A read-only view of one moment, for exports and checks that take many statements. Never inside another transaction. */
+    readonly snapshot: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Transaction>>
+    /** Runs after the outermost commit, never after a rollback; lost when the process dies in between. Keep it short. */
+    readonly afterCommit: (effect: Effect.Effect<void>) => Effect.Effect<void, never, Transaction>
+    /** Whether the database answers within two seconds. */
+    readonly ping: Effect.Effect<void, DatabaseUnavailable>
+  }
+>()("platform/Db") {
+  static readonly layerNoDeps = (options: { readonly maxConnections: number }) =>
+    Layer.effect(
+      Db,
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* Metric.update(poolSize, options.maxConnections)
+
+        // The pool itself lets callers wait without limit. Transactions take a permit first, one less than there are connections,
+        // so the wait is bounded and single statements, which share connections, always find one.
+        const permits = yield* Semaphore.make(options.maxConnections - 1)
+        let inUse = 0
+        const acquire = Effect.gen(function* () {
+          const since = yield* Clock.currentTimeNanos
+          yield* permits
+            .take(1)
+            .pipe(
+              Effect.timeoutOrElse({
+                duration: acquireTimeout,
+                orElse: () => Effect.die(new DatabaseUnavailable({ detail: poolExhausted }))
+              })
+            )
+          const waited = Number((yield* Clock.currentTimeNanos) - since) / 1e9
+          yield* Metric.update(poolWait, waited)
+          yield* Metric.update(poolInUse, ++inUse)
+        })
+        const release = Effect.andThen(
+          permits.release(1),
+          Effect.suspend(() => Metric.update(poolInUse, --inUse))
+        )
+        const withPermit = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+          Effect.acquireUseRelease(
+            acquire,
+            () => effect,
+            () => release
+          )
+
+        const isOpen = Effect.map(Effect.serviceOption(Transaction), Option.isSome)
+
+        const outermost = <A, E, R>(effect: Effect.Effect<A, E, R>, begin: string | undefined) => {
+          const once = sql
+            .withTransaction(Effect.provideService(effect, Transaction, open))
+            .pipe(begin === undefined ? (self) => self : Effect.provideService(SqlClient.BeginTransaction, begin), withPermit)
+          const attempt = (n: number): Effect.Effect<A, E | SqlError.SqlError, Exclude<R, Transaction>> =>
+            Effect.flatMap(Effect.exit(once), (exit) => {
+              if (Exit.isSuccess(exit)) return exit
+              const error = sqlErrorIn(exit.cause)
+              if (error === undefined) return exit
+              const counted = Metric.update(Metric.withAttributes(failures, { reason: error.reason._tag }), 1)
+              if (n >= maxRetries || !isConflict(exit.cause)) return Effect.andThen(counted, exit)
+              return Metric.update(retries, 1).pipe(
+                Effect.andThen(Random.nextIntBetween(1, 10 * 2 ** n)),
+                Effect.flatMap((ms) => Effect.sleep(Duration.millis(ms))),
+                Effect.andThen(attempt(n + 1))
+              )
+            })
+          return attempt(0).pipe(Effect.catchIf(SqlError.isSqlError, Effect.die)) as Effect.Effect<A, E, Exclude<R, Transaction>>
+        }
+
+        const joined = <A, E, R>(effect: Effect.Effect<A, E, R>, begin?: string) =>
+          Effect.flatMap(isOpen, (inside) =>
+            inside
+              ? (Effect.provideService(effect, Transaction, open) as Effect.Effect<A, E, Exclude<R, Transaction>>)
+              : outermost(effect, begin)
+          )
+
+        return Db.of({
+          transaction: (effect) => joined(effect),
+          snapshot: (effect) => joined(effect, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+          savepoint: (effect) =>
+            sql.withTransaction(effect).pipe(Effect.catchIf(SqlError.isSqlError, Effect.die)) as Effect.Effect<
+              Effect.Success<typeof effect>,
+              Effect.Error<typeof effect>,
+              Effect.Services<typeof effect>
+            >,
+          afterCommit: (effect) => sql.afterCommit(effect),
+          ping: sql`select 1`.pipe(
+            Effect.timeout("2 seconds"),
+            Effect.catch(() => Effect.fail(new DatabaseUnavailable({ detail: "The database does not answer." }))),
+            Effect.asVoid
+          )
+        })
+      })
+    )
+}
+
+const poolExhausted = "All connections to the database were busy for 5 seconds. Try again in a moment."
+
+/** The client below `Db`, for repositories. Statements of different requests share connections; transactions have one of their own. */
+export const layerClient = (
+  connection: Connection,
+  options: { readonly maxConnections: number; readonly statementTimeout?: Duration.Input }
+) =>
+  PgClient.layer({
+    ...("url" in connection ? { url: connection.url } : { password: Redacted.make(""), ...connection }),
+    maxConnections: options.maxConnections,
+    connectTimeout: "5 seconds",
+    idleTimeout: "60 seconds",
+    connectionTTL: "30 minutes",
+    applicationName: "partwright",
+    startupParameters: {
+      statement_timeout: String(Duration.toMillis(options.statementTimeout ?? "30 seconds")),
+      idle_in_transaction_session_timeout: "60000",
+      timezone: "UTC"
+    },
+    transformJson: false,
+    multiplex: true
+  })
+
+/** Rows, decoded. What does not decode is a bug in a query or a migration, so it is a defect. */
+export const rows = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
+  const decode = Schema.decodeUnknownEffect(Schema.Array(schema) as unknown as Schema.ConstraintDecoder<ReadonlyArray<S["Type"]>>)
+  return <A>(statement: Statement.Statement<A>): Effect.Effect<ReadonlyArray<S["Type"]>> => Effect.orDie(Effect.flatMap(statement, decode))
+}
+
+/** At most one row, decoded. */
+export const row = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
+  const all = rows(schema)
+  return <A>(statement: Statement.Statement<A>): Effect.Effect<Option.Option<S["Type"]>> =>
+    Effect.map(all(statement), (found) => Option.fromNullishOr(found[0]))
+}
+
+/** The number a `select count(*)::int as count` gives. */
+export const count = <A>(statement: Statement.Statement<A>): Effect.Effect<number> =>
+  Effect.map(counted(statement), ([found]) => found?.count ?? 0)
+
+const counted = rows(Schema.Struct({ count: Schema.Int }))
+
+/** A statement for its effect: whatever it violates is a bug, unless `onConstraint` comes first. */
+export const run = <A>(statement: Statement.Statement<A>): Effect.Effect<void> => Effect.orDie(Effect.asVoid(statement))
+
+/**
+ * Constraint name → domain error, for one statement. Unknown constraints stay defects.
+ * Inside a transaction the violation has poisoned it: either fail, or wrap the statement in `Db.savepoint`.
+ */
+export const onConstraint =
+  <Errors extends Record<string, () => unknown>>(errors: Errors) =>
+  <A, R>(effect: Effect.Effect<A, SqlError.SqlError, R>): Effect.Effect<A, ReturnType<Errors[keyof Errors]>, R> =>
+    Effect.catch(effect, (error) => {
+      const make = errors[constraintOf(error) ?? ""]
+      return make === undefined ? Effect.die(error) : Effect.fail(make() as ReturnType<Errors[keyof Errors]>)
+    })

@@ -1,0 +1,226 @@
+import { Effect, Schema, SchemaIssue } from "effect"
+import { HttpServerResponse, ProblemDetails } from "effect/http"
+import { HttpApiError, HttpApiMiddleware } from "effect/http-api"
+
+/** Every problem class that was declared, by its code: what `/problems/<code>` explains. */
+export const registry = new Map<string, { readonly code: string; readonly status: number; readonly title: string; readonly help: string }>()
+
+/**
+ * A typed RFC 9457 error. Its type is `/problems/<code>`; `code` repeats the kebab for clients that switch on it.
+ * `help` is what `/problems/<code>` tells a person: when it happens and what to do about it.
+ * Once published, a code never changes its meaning.
+ */
+export const Problem =
+  <Self = never>() =>
+  <
+    const Tag extends string,
+    const Code extends string,
+    const Status extends number,
+    const Fields extends HttpApiError.ProblemExtensionFields = {}
+  >(
+    tag: Tag,
+    declaration: { readonly code: Code; readonly status: Status; readonly title: string; readonly help: string },
+    fields?: Fields
+  ) => {
+    registry.set(declaration.code, declaration)
+    return HttpApiError.Problem<Self>()(
+      tag,
+      { type: `/problems/${declaration.code}` as const, status: declaration.status, title: declaration.title },
+      {
+        code: Schema.tag(declaration.code),
+        /** Filled in at the edge, so that a person can name the request when they ask for help. */
+        requestId: Schema.optionalKey(Schema.String),
+        ...(fields as Fields)
+      }
+    )
+  }
+
+const FieldProblem = Schema.Struct({
+  in: Schema.Literals(["path", "query", "header", "body"]),
+  /** RFC 6901, inside the part of the request that `in` names. */
+  pointer: Schema.String,
+  message: Schema.String
+}).annotate({ identifier: "FieldProblem" })
+
+export class InvalidRequest extends Problem<InvalidRequest>()(
+  "InvalidRequest",
+  {
+    code: "invalid-request",
+    status: 400,
+    title: "The request does not fit its schema",
+    help: "Each entry of errors names a part of the request, a pointer into it and what was expected there. Mend all of them and send the request again."
+  },
+  { errors: Schema.Array(FieldProblem) }
+) {}
+
+/** One field that does not fit, found by a rule that a schema cannot express (an unknown typeId, from = to). */
+export const invalidField = (where: (typeof FieldProblem.Type)["in"], pointer: string, message: string) =>
+  new InvalidRequest({ detail: `${where} ${pointer}: ${message}`, errors: [{ in: where, pointer, message }] })
+
+export class MalformedJson extends Problem<MalformedJson>()("MalformedJson", {
+  code: "malformed-json",
+  status: 400,
+  title: "The body is not JSON",
+  help: "The body could not be read as JSON (RFC 8259) in UTF-8. Check quotes, commas and brackets."
+}) {}
+
+export class RouteNotFound extends Problem<RouteNotFound>()("RouteNotFound", {
+  code: "route-not-found",
+  status: 404,
+  title: "Nothing is served at this address",
+  help: "No route has this path. /docs lists every address; mind BASE_PATH when the server stands behind a proxy."
+}) {}
+
+export class MethodNotAllowed extends Problem<MethodNotAllowed>()(
+  "MethodNotAllowed",
+  {
+    code: "method-not-allowed",
+    status: 405,
+    title: "This address does not answer that method",
+    help: "The path exists, but not for this method. The Allow header lists the methods it answers."
+  },
+  { allow: Schema.Array(Schema.String) }
+) {}
+
+export class PayloadTooLarge extends Problem<PayloadTooLarge>()("PayloadTooLarge", {
+  code: "payload-too-large",
+  status: 413,
+  title: "The body is too large",
+  help: "The body is larger than MAX_BODY_BYTES (JSON) or MAX_UPLOAD_BYTES (files). Send less, or raise the limit in the configuration."
+}) {}
+
+export class UnsupportedMediaType extends Problem<UnsupportedMediaType>()("UnsupportedMediaType", {
+  code: "unsupported-media-type",
+  status: 415,
+  title: "This content type is not understood here",
+  help: "Send the body in one of the content types that the operation lists in /docs, usually application/json in UTF-8."
+}) {}
+
+export class HeadersTooLarge extends Problem<HeadersTooLarge>()("HeadersTooLarge", {
+  code: "headers-too-large",
+  status: 431,
+  title: "The request headers are too large",
+  help: "Request line and headers together may have 16 KiB. Shorten the address or the cookies."
+}) {}
+
+export class RequestTimeout extends Problem<RequestTimeout>()("RequestTimeout", {
+  code: "request-timeout",
+  status: 408,
+  title: "The request took too long to arrive",
+  help: "The request was not complete within the time limit. Send it again over a faster connection."
+}) {}
+
+export class BadRequest extends Problem<BadRequest>()("BadRequest", {
+  code: "bad-request",
+  status: 400,
+  title: "This is not a proper HTTP request",
+  help: "Request line, headers or chunks break RFC 9112, so nothing of the request was read. Mend the client, or the proxy before this server."
+}) {}
+
+export class PreconditionFailed extends Problem<PreconditionFailed>()(
+  "PreconditionFailed",
+  {
+    code: "precondition-failed",
+    status: 412,
+    title: "Someone changed it in the meantime",
+    help: "The If-Match header names another version than the current one. Read the entity again, apply your change to what it is now, and send that version."
+  },
+  { current: Schema.String }
+) {}
+
+export class TooManyRequests extends Problem<TooManyRequests>()("TooManyRequests", {
+  code: "too-many-requests",
+  status: 429,
+  title: "Too many requests",
+  help: "Wait as long as Retry-After says, then try again."
+}) {}
+
+export class InternalError extends Problem<InternalError>()("InternalError", {
+  code: "internal-error",
+  status: 500,
+  title: "Something is wrong on the server",
+  help: "A defect. Nothing was changed by this request. It was reported once with the requestId of this answer; tell it to whoever runs the server."
+}) {}
+
+export class DatabaseUnavailable extends Problem<DatabaseUnavailable>()("DatabaseUnavailable", {
+  code: "database-unavailable",
+  status: 503,
+  title: "The database does not answer",
+  help: "The database is away, overloaded or restarting. Nothing was changed, or the outcome is unknown when the connection broke at the very end: send the request again with the same Idempotency-Key."
+}) {}
+
+export class ServerStopping extends Problem<ServerStopping>()("ServerStopping", {
+  code: "server-stopping",
+  status: 503,
+  title: "The server is shutting down",
+  help: "This process is stopping. Send the request again; another replica or the restarted server answers it."
+}) {}
+
+export class RequestTookTooLong extends Problem<RequestTookTooLong>()("RequestTookTooLong", {
+  code: "request-took-too-long",
+  status: 503,
+  title: "The request could not be answered in time",
+  help: "The work was stopped at the time limit of one request and rolled back. Try again later or ask for less at once."
+}) {}
+
+/** Gives decode failures the shape of every other error; without it they are a 400 with an empty body. */
+export class ProblemErrors extends HttpApiMiddleware.Service<ProblemErrors>()("platform/ProblemErrors", {
+  error: [InvalidRequest, MalformedJson]
+}) {
+  static readonly layer = HttpApiMiddleware.layerSchemaErrorTransform(ProblemErrors, ({ cause, kind }) => {
+    if (kind === "Body" || kind === "ResponseHeaders") return Effect.die(cause) // our own answer does not fit its schema: a bug
+    const errors = format(cause.issue).issues.map(({ message, path = [] }) => ({
+      in: partOf[kind],
+      pointer: pointerTo(path),
+      message: explain(message)
+    }))
+    const [first] = errors
+    if (kind === "Payload" && errors.length === 1 && first?.pointer === "" && first.message === notJson) {
+      return Effect.fail(new MalformedJson({ detail: "The body is not JSON." }))
+    }
+    return Effect.fail(new InvalidRequest({ detail: summary(errors), errors }))
+  })
+}
+
+// The framework's own words for a body that JSON.parse refuses; a test would notice if they changed.
+const notJson = "Expected a valid JSON body"
+
+const format = SchemaIssue.makeFormatterStandardSchemaV1()
+
+const partOf = { Params: "path", Query: "query", Headers: "header", Payload: "body" } as const
+
+const pointerTo = (path: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }>) =>
+  path.map((step) => "/" + pointerStep(typeof step === "object" ? step.key : step)).join("")
+
+const pointerStep = (key: PropertyKey) =>
+  String(key)
+    .replaceAll("~", "~0")
+    .replaceAll("/", "~1")
+    .replaceAll(/\p{Cc}|\p{Cs}/gu, "\uFFFD")
+
+const explain = (message: string) => (message === "Unexpected key" ? "Unknown field or parameter" : message)
+
+const summary = (errors: ReadonlyArray<{ readonly in: string; readonly pointer: string; readonly message: string }>) => {
+  const [first] = errors
+  if (first === undefined) return "The request does not fit its schema."
+  const rest = errors.length === 1 ? "" : ` (and ${errors.length - 1} more)`
+  return `${first.in} ${first.pointer || "/"}: ${first.message}${rest}`
+}
+
+type AnyProblem = {
+  readonly code: string
+  readonly status: number
+  readonly title: string
+  readonly type: string
+  readonly detail?: string
+}
+
+/** A problem as an answer, outside the declared errors of an endpoint. */
+export const toResponse = (problem: AnyProblem, headers?: Record<string, string>) => {
+  const { code, detail, status, title, type } = problem
+  const members: Record<string, unknown> = { type, title, status, code }
+  if (detail !== undefined) members.detail = detail
+  if (problem instanceof MethodNotAllowed) members.allow = problem.allow
+  const response = HttpServerResponse.jsonUnsafe(members, { status, contentType: ProblemDetails.contentType })
+  return headers === undefined ? response : HttpServerResponse.setHeaders(response, headers)
+}

@@ -1,0 +1,29 @@
+import { Context, Effect, Latch, Layer } from "effect"
+
+/** Where the process is in its life. Probes, the edge and background work look here. */
+export class Lifecycle extends Context.Service<
+  Lifecycle,
+  {
+    /** True from the first signal on. */
+    readonly stopping: () => boolean
+    readonly beginStop: Effect.Effect<void>
+    /** Completes when the process begins to stop: what streams and background fibers wait for. */
+    readonly stopped: Effect.Effect<void>
+  }
+>()("platform/Lifecycle") {
+  static readonly layer = Layer.effect(
+    Lifecycle,
+    Effect.gen(function* () {
+      const latch = yield* Latch.make(false)
+      let stopping = false
+      return Lifecycle.of({
+        stopping: () => stopping,
+        beginStop: Effect.suspend(() => {
+          stopping = true
+          return latch.open
+        }).pipe(Effect.asVoid),
+        stopped: latch.await
+      })
+    })
+  )
+}

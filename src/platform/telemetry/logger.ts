@@ -1,0 +1,34 @@
+import { Effect, Layer, Logger, References } from "effect"
+import { AppConfig } from "../config.ts"
+import { CurrentRequest } from "../http/request.ts"
+
+/** One JSON object a line: time, level, message, trace and request ids, annotations; a cause with its stack when there is one. */
+export const jsonLogger = Logger.make((options) => {
+  const { annotations, cause, level, message, timestamp } = Logger.formatStructured.log(options)
+  const { principal, requestId } = options.fiber.getRef(CurrentRequest)
+  const span = options.fiber.cache.span
+  console.log(
+    JSON.stringify({
+      time: timestamp,
+      level: level.toLowerCase(),
+      message,
+      ...(requestId === null ? {} : { requestId, principal }),
+      ...(span === undefined || span._tag !== "Span" ? {} : { traceId: span.traceId, spanId: span.spanId }),
+      ...annotations,
+      ...(cause === undefined ? {} : { cause })
+    })
+  )
+})
+
+const levels = { trace: "Trace", debug: "Debug", info: "Info", warn: "Warn", error: "Error", none: "None" } as const
+
+export const layer = Layer.unwrap(
+  Effect.gen(function* () {
+    const { logFormat, logLevel } = yield* AppConfig
+    const pretty = logFormat === "pretty" || (logFormat === "auto" && process.stdout.isTTY)
+    return Layer.merge(
+      Logger.layer([pretty ? Logger.consolePretty() : jsonLogger]),
+      Layer.succeed(References.MinimumLogLevel, levels[logLevel])
+    )
+  })
+)

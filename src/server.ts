@@ -1,0 +1,75 @@
+import { NodeHttpServer } from "@effect/platform-node"
+import { Effect, Layer } from "effect"
+import { HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
+import { HttpApi, HttpApiBuilder } from "effect/http-api"
+import { Api, DocumentedApi } from "#api.ts"
+import { TypesHttp } from "#inventory/types/types.http.ts"
+import { Types } from "#inventory/types/types.service.ts"
+import { ChangesHttp } from "#platform/changes/changes.http.ts"
+import { AppConfig, bytes } from "#platform/config.ts"
+import { type Connection, Db, layerClient } from "#platform/db/db.ts"
+import { migrate } from "#platform/db/migrator.ts"
+import { edge } from "#platform/http/edge.ts"
+import { Idempotent } from "#platform/http/idempotency.ts"
+import { ProblemErrors } from "#platform/http/problems.ts"
+import { StrictQuery } from "#platform/http/strict-query.ts"
+import { Lifecycle } from "#platform/system/lifecycle.ts"
+import { SystemHttp, systemRoutes } from "#platform/system/system.http.ts"
+import { Metrics } from "#platform/telemetry/metrics.ts"
+
+/** Every feature's handlers. */
+const Handlers = Layer.mergeAll(TypesHttp, ChangesHttp)
+
+const Routes = Layer.mergeAll(
+  HttpApiBuilder.layer(DocumentedApi, { openapiPath: "/api/openapi.json" }).pipe(
+    Layer.provide(Handlers),
+    Layer.provide([Idempotent.layer, ProblemErrors.layer, StrictQuery.layer])
+  ),
+  SystemHttp
+)
+
+/** The whole HTTP side as one effect per request: built once, served by a socket or, in tests, called directly. */
+export const httpApp = Effect.gen(function* () {
+  const { basePath, corsOrigins, maxBodyBytes, requestTimeout } = yield* AppConfig
+  const { stopping } = yield* Lifecycle
+  const router = yield* HttpRouter.toHttpEffect(Routes)
+  return edge(router, { basePath, corsOrigins, maxBodyBytes, requestTimeout, methodsOf, stopping }).pipe(
+    Effect.provideService(HttpIncomingMessage.MaxBodySize, bytes(maxBodyBytes))
+  )
+})
+
+const routes: ReadonlyArray<{ readonly method: string; readonly path: RegExp }> = (() => {
+  const found = [...systemRoutes]
+  HttpApi.reflect(Api, {
+    onGroup: () => {},
+    onEndpoint: ({ endpoint }) => void found.push({ method: endpoint.method, path: endpoint.path })
+  })
+  return found.map(({ method, path }) => ({ method, path: new RegExp(`^${path.replaceAll(/:[^/]+/gu, "[^/]+")}/?$`, "u") }))
+})()
+
+const methodsOf = (path: string) => [
+  ...new Set(routes.flatMap((route) => (route.path.test(path) ? (route.method === "GET" ? ["GET", "HEAD"] : [route.method]) : [])))
+]
+
+/** The database, ready: connected, its schema brought up to this version, the starter types inserted. */
+export const Database = (connection: Connection) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const { databasePoolMax } = yield* AppConfig
+      const Client = layerClient(connection, { maxConnections: databasePoolMax })
+      const Migrated = Layer.effectDiscard(migrate).pipe(Layer.provide(Client))
+      return Db.layerNoDeps({ maxConnections: databasePoolMax }).pipe(Layer.provide(Migrated), Layer.provideMerge(Client))
+    })
+  )
+
+const Starters = Layer.effectDiscard(Effect.flatMap(Types, (types) => types.sync)).pipe(Layer.provide(Types.layer))
+
+/** What every role and every command stands on. */
+export const Application = (connection: Connection) =>
+  Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer).pipe(Layer.provideMerge(Database(connection)))
+
+/**
+ * Serves once everything is built. The socket must depend on the whole application: it would otherwise open while migrations
+ * still run, and requests in that window would hang.
+ */
+export const serve = Layer.unwrap(Effect.map(httpApp, (app) => HttpServer.serve(app))).pipe(Layer.provide(NodeHttpServer.layerHttpServices))
