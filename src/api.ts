@@ -1,4 +1,10 @@
 import { HttpApi, OpenApi } from "effect/http-api"
+import { BoxesApi } from "#inventory/boxes/boxes.api.ts"
+import { LocationsApi } from "#inventory/locations/locations.api.ts"
+import { PartsApi } from "#inventory/parts/parts.api.ts"
+import { SellerLinksApi } from "#inventory/sellers/seller-links.api.ts"
+import { SellersApi } from "#inventory/sellers/sellers.api.ts"
+import { StockApi } from "#inventory/stock/stock.api.ts"
 import { TypesApi } from "#inventory/types/types.api.ts"
 import { ChangesApi } from "#platform/changes/changes.api.ts"
 import { complete } from "#platform/http/openapi.ts"
@@ -7,7 +13,7 @@ import { StrictQuery } from "#platform/http/strict-query.ts"
 
 /** Everything that is served under /api. */
 export class Api extends HttpApi.make("partwright")
-  .add(TypesApi, ChangesApi)
+  .add(PartsApi, SellerLinksApi, SellersApi, StockApi, TypesApi, BoxesApi, LocationsApi, ChangesApi)
   .prefix("/api")
   .middleware(StrictQuery)
   .middleware(ProblemErrors)

@@ -3,6 +3,12 @@ import { Effect, Layer } from "effect"
 import { HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
 import { HttpApi, HttpApiBuilder } from "effect/http-api"
 import { Api, DocumentedApi } from "#api.ts"
+import { BoxesHttp } from "#inventory/boxes/boxes.http.ts"
+import { LocationsHttp } from "#inventory/locations/locations.http.ts"
+import { PartsHttp } from "#inventory/parts/parts.http.ts"
+import { SellerLinksHttp } from "#inventory/sellers/seller-links.http.ts"
+import { SellersHttp } from "#inventory/sellers/sellers.http.ts"
+import { StockHttp } from "#inventory/stock/stock.http.ts"
 import { TypesHttp } from "#inventory/types/types.http.ts"
 import { Types } from "#inventory/types/types.service.ts"
 import { ChangesHttp } from "#platform/changes/changes.http.ts"
@@ -18,7 +24,7 @@ import { SystemHttp, systemRoutes } from "#platform/system/system.http.ts"
 import { Metrics } from "#platform/telemetry/metrics.ts"
 
 /** Every feature's handlers. */
-const Handlers = Layer.mergeAll(TypesHttp, ChangesHttp)
+const Handlers = Layer.mergeAll(PartsHttp, SellerLinksHttp, SellersHttp, StockHttp, TypesHttp, BoxesHttp, LocationsHttp, ChangesHttp)
 
 const Routes = Layer.mergeAll(
   HttpApiBuilder.layer(DocumentedApi, { openapiPath: "/api/openapi.json" }).pipe(
@@ -51,14 +57,17 @@ const methodsOf = (path: string) => [
   ...new Set(routes.flatMap((route) => (route.path.test(path) ? (route.method === "GET" ? ["GET", "HEAD"] : [route.method]) : [])))
 ]
 
-/** The database, ready: connected, its schema brought up to this version, the starter types inserted. */
+/** The client alone, without a look at the schema. */
+export const Client = (connection: Connection) =>
+  Layer.unwrap(Effect.map(AppConfig, ({ databasePoolMax }) => layerClient(connection, { maxConnections: databasePoolMax })))
+
+/** The database, ready: connected, its schema brought up to this version. */
 export const Database = (connection: Connection) =>
   Layer.unwrap(
-    Effect.gen(function* () {
-      const { databasePoolMax } = yield* AppConfig
-      const Client = layerClient(connection, { maxConnections: databasePoolMax })
-      const Migrated = Layer.effectDiscard(migrate).pipe(Layer.provide(Client))
-      return Db.layerNoDeps({ maxConnections: databasePoolMax }).pipe(Layer.provide(Migrated), Layer.provideMerge(Client))
+    Effect.map(AppConfig, ({ databasePoolMax }) => {
+      const Connected = Client(connection)
+      const Migrated = Layer.effectDiscard(migrate).pipe(Layer.provide(Connected))
+      return Db.layerNoDeps({ maxConnections: databasePoolMax }).pipe(Layer.provide(Migrated), Layer.provideMerge(Connected))
     })
   )
 

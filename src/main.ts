@@ -1,0 +1,60 @@
+import { NodeServices } from "@effect/platform-node"
+import { Cause, Console, Deferred, Effect, Exit, Layer } from "effect"
+import { Command } from "effect/cli"
+import { typesSync } from "#inventory/types/types.cli.ts"
+import { AppConfig, describe } from "#platform/config.ts"
+import { connect } from "#platform/db/connect.ts"
+import { migrate } from "#platform/db/migrator.ts"
+import { layer as Logging } from "#platform/telemetry/logger.ts"
+import { server } from "./serve.ts"
+import { Client } from "./server.ts"
+
+const Settings = Logging.pipe(Layer.provideMerge(AppConfig.layer))
+
+/** The first signal stops in order, the second at once: whoever sends two does not want to wait. */
+const signalled = Effect.gen(function* () {
+  const first = yield* Deferred.make<string>()
+  const onSignal = (signal: string) => {
+    if (!Deferred.doneUnsafe(first, Exit.succeed(signal))) process.exit(130)
+  }
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, onSignal)
+  return Deferred.await(first)
+})
+
+const serve = Command.make("serve", {}, () => Effect.flatMap(signalled, server)).pipe(
+  Command.withDescription("The server: API and background work in one process"),
+  Command.provide(Settings)
+)
+
+const migrateCommand = Command.make("migrate", {}, () =>
+  Effect.gen(function* () {
+    const { connection } = yield* connect("command")
+    const applied = yield* Effect.provide(migrate, Client(connection))
+    yield* Console.log(applied.length === 0 ? "the schema is up to date" : applied.map(([id, name]) => `applied ${id} ${name}`).join("\n"))
+  }).pipe(Effect.scoped)
+).pipe(Command.withDescription("Bring the database schema up to this version"), Command.provide(Settings))
+
+const config = Command.make("config", {}, () =>
+  Effect.flatMap(AppConfig, (values) => Console.log(JSON.stringify(describe(values), null, 2)))
+).pipe(Command.withDescription("Print the effective configuration, secrets hidden"), Command.provide(Settings))
+
+const inventory = Command.make("inventory").pipe(
+  Command.withDescription("Stock, parts and their data"),
+  Command.withSubcommands([typesSync]),
+  Command.provide(Settings)
+)
+
+const partwright = Command.make("partwright").pipe(
+  Command.withDescription("Everything a workshop buys, stores, makes and prints"),
+  Command.withSubcommands([serve, migrateCommand, config, inventory])
+)
+
+/** Errors that a person can mend are one message without a stack; exit codes: 0 done, 1 refused or failed. */
+const exit = await Effect.runPromiseExit(Command.run(partwright, { version: "0.1.0" }).pipe(Effect.provide(NodeServices.layer)))
+if (Exit.isFailure(exit)) {
+  const error = Cause.squash(exit.cause)
+  const known = exit.cause.reasons.some(Cause.isFailReason)
+  process.stderr.write(known && error instanceof Error ? `${error.message}\n` : `${Cause.pretty(exit.cause)}\n`)
+  process.exitCode = 1
+}
+process.exit()
