@@ -10,10 +10,11 @@ import { ChangesApi } from "#platform/changes/changes.api.ts"
 import { complete } from "#platform/http/openapi.ts"
 import { ProblemErrors } from "#platform/http/problems.ts"
 import { StrictQuery } from "#platform/http/strict-query.ts"
+import { SystemApi } from "#platform/system/health.api.ts"
 
 /** Everything that is served under /api. */
 export class Api extends HttpApi.make("partwright")
-  .add(PartsApi, SellerLinksApi, SellersApi, StockApi, TypesApi, BoxesApi, LocationsApi, ChangesApi)
+  .add(PartsApi, SellerLinksApi, SellersApi, StockApi, TypesApi, BoxesApi, LocationsApi, ChangesApi, SystemApi)
   .prefix("/api")
   .middleware(StrictQuery)
   .middleware(ProblemErrors)

@@ -5,6 +5,7 @@ import { typesSync } from "#inventory/types/types.cli.ts"
 import { AppConfig, describe } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { migrate } from "#platform/db/migrator.ts"
+import { version } from "#platform/version.ts"
 import { layer as Logging } from "#platform/telemetry/logger.ts"
 import { server } from "./serve.ts"
 import { Client } from "./server.ts"
@@ -50,7 +51,7 @@ const partwright = Command.make("partwright").pipe(
 )
 
 /** Errors that a person can mend are one message without a stack; exit codes: 0 done, 1 refused or failed. */
-const exit = await Effect.runPromiseExit(Command.run(partwright, { version: "0.1.0" }).pipe(Effect.provide(NodeServices.layer)))
+const exit = await Effect.runPromiseExit(Command.run(partwright, { version }).pipe(Effect.provide(NodeServices.layer)))
 if (Exit.isFailure(exit)) {
   const error = Cause.squash(exit.cause)
   const known = exit.cause.reasons.some(Cause.isFailReason)

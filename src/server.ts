@@ -19,12 +19,13 @@ import { edge } from "#platform/http/edge.ts"
 import { Idempotent } from "#platform/http/idempotency.ts"
 import { ProblemErrors } from "#platform/http/problems.ts"
 import { StrictQuery } from "#platform/http/strict-query.ts"
+import { HealthHttp } from "#platform/system/health.http.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { SystemHttp, systemRoutes } from "#platform/system/system.http.ts"
 import { Metrics } from "#platform/telemetry/metrics.ts"
 
 /** Every feature's handlers. */
-const Handlers = Layer.mergeAll(PartsHttp, SellerLinksHttp, SellersHttp, StockHttp, TypesHttp, BoxesHttp, LocationsHttp, ChangesHttp)
+const Handlers = Layer.mergeAll(PartsHttp, SellerLinksHttp, SellersHttp, StockHttp, TypesHttp, BoxesHttp, LocationsHttp, ChangesHttp, HealthHttp)
 
 const Routes = Layer.mergeAll(
   HttpApiBuilder.layer(DocumentedApi, { openapiPath: "/api/openapi.json" }).pipe(

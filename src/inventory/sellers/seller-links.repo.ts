@@ -77,9 +77,9 @@ const make = Effect.gen(function* () {
           : run(sql`update seller_links set is_primary = false, version = version + 1, updated_at = now() where ${sql.in("id", [...ids])}`)
     ),
 
-    /** Without their numbers. */
+    /** Without their numbers; answers the id of each. */
     insert: Effect.fn("SellerLinksRepo.insert")(function* (drafts: ReadonlyArray<Draft>) {
-      if (drafts.length === 0) return []
+      if (drafts.length === 0) return new Map()
       const inserted = yield* insertedLinks(sql`
         insert into seller_links (part_id4, seller_id, link, is_primary)
         select d.id4, d."sellerId", d.link, d."primary"
@@ -88,8 +88,8 @@ const make = Effect.gen(function* () {
         order by d.position
         returning id, part_id4 as id4, seller_id as "sellerId"`)
       const ids = new Map(inserted.map(({ id, id4, sellerId }) => [`${id4} ${sellerId}`, id]))
-      return drafts.map((draft) => ({ ...draft, id: ids.get(`${draft.id4} ${draft.sellerId}`) as SellerLinkId }))
-    }) as (drafts: ReadonlyArray<Draft>) => Effect.Effect<ReadonlyArray<Known>, never, Transaction>,
+      return new Map(drafts.map((draft) => [draft, ids.get(`${draft.id4} ${draft.sellerId}`)]))
+    }) as (drafts: ReadonlyArray<Draft>) => Effect.Effect<ReadonlyMap<Draft, SellerLinkId>, never, Transaction>,
 
     /** Without their numbers. */
     update: Effect.fn("SellerLinksRepo.update")(

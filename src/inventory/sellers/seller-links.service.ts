@@ -107,14 +107,14 @@ export class SellerLinks extends Context.Service<
           const replaced = before.filter((link) => link.primary && primary.has(link.id4) && primary.get(link.id4) !== link.id)
           yield* repo.clearPrimary(replaced.map(({ id }) => id))
 
-          const inserted = yield* repo.insert(drafts.filter((draft) => !isKnown(draft)))
-          const edited = drafts.filter(isKnown)
-          yield* repo.update(edited)
+          const ids = yield* repo.insert(drafts.filter(({ id }) => id === null))
+          yield* repo.update(drafts.filter(isKnown))
 
           const earlier = new Map(before.map((link) => [link.id, link]))
-          const renumbered = edited.filter((draft) => !sameNumbers(draft, earlier.get(draft.id)))
-          yield* repo.removeNumbers(renumbered.map(({ id }) => id))
-          const taken = yield* repo.addNumbers([...inserted, ...renumbered])
+          const written = drafts.map((draft): Known => ({ ...draft, id: draft.id ?? (ids.get(draft) as SellerLinkId) }))
+          const renumbered = written.filter((draft) => !sameNumbers(draft, earlier.get(draft.id)))
+          yield* repo.removeNumbers(renumbered.filter(({ id }) => earlier.has(id)).map(({ id }) => id))
+          const taken = yield* repo.addNumbers(renumbered)
           if (taken.length > 0) return yield* new NumbersTaken({ taken })
         })
       const writeOrRefuse = (drafts: ReadonlyArray<Draft>, before: ReadonlyArray<LinkOfPart>) =>

@@ -30,14 +30,11 @@ const make = Effect.gen(function* () {
   return {
     find: Effect.fn("SellersRepo.find")(find),
 
-    /** Holds the row to the end of the transaction; parts can still be linked to the seller. */
+    /**
+     * Holds the row to the end of the transaction. Waits for those who are just linking a part to the seller: a count or a refresh
+     * of the search would miss their links.
+     */
     lock: Effect.fn("SellersRepo.lock")(
-      (id: SellerId): Effect.Effect<Option.Option<Seller>, never, Transaction> =>
-        Effect.andThen(run(sql`select 1 from sellers where id = ${id} for no key update`), find(id))
-    ),
-
-    /** Holds the row to the end of the transaction, and waits for those who are about to link a part to the seller. */
-    lockToRemove: Effect.fn("SellersRepo.lockToRemove")(
       (id: SellerId): Effect.Effect<Option.Option<Seller>, never, Transaction> =>
         Effect.andThen(run(sql`select 1 from sellers where id = ${id} for update`), find(id))
     ),

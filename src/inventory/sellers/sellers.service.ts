@@ -39,8 +39,11 @@ export class Sellers extends Context.Service<
       const orNotFound = (id: SellerId) => (found: Option.Option<Seller>) =>
         Effect.fromOption(found).pipe(Effect.mapError(() => new SellerNotFound({ detail: `No seller has the id ${id}.`, sellerId: id })))
       const get = Effect.fn("Sellers.get")((id: SellerId) => Effect.flatMap(repo.find(id), orNotFound(id)))
-      const checked = (id: SellerId, ifMatch: IfMatch) => (found: Option.Option<Seller>) =>
-        Effect.tap(orNotFound(id)(found), (seller) => checkVersion(ifMatch, seller.version))
+      const locked = (id: SellerId, ifMatch: IfMatch) =>
+        repo.lock(id).pipe(
+          Effect.flatMap(orNotFound(id)),
+          Effect.tap((seller) => checkVersion(ifMatch, seller.version))
+        )
       const change = (action: string, id: SellerId, before: Seller | null, after: Seller | null) => ({
         topic: "seller",
         action,
@@ -66,7 +69,7 @@ export class Sellers extends Context.Service<
         edit: Effect.fn("Sellers.edit")((id, edit, ifMatch) =>
           db.transaction(
             Effect.gen(function* () {
-              const before = yield* Effect.flatMap(repo.lock(id), checked(id, ifMatch))
+              const before = yield* locked(id, ifMatch)
               yield* repo.update(id, { ...before, ...edit })
               const after = yield* Effect.orDie(get(id))
               if (after.name !== before.name) yield* index.refreshSeller(id)
@@ -78,7 +81,7 @@ export class Sellers extends Context.Service<
         remove: Effect.fn("Sellers.remove")((id, ifMatch) =>
           db.transaction(
             Effect.gen(function* () {
-              const seller = yield* Effect.flatMap(repo.lockToRemove(id), checked(id, ifMatch))
+              const seller = yield* locked(id, ifMatch)
               if (seller.partCount > 0) {
                 return yield* new SellerInUse({
                   detail: `${seller.partCount} parts have a link to ${seller.name}.`,

@@ -1,7 +1,8 @@
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer, Redacted, References } from "effect"
 import { FetchHttpClient, HttpMiddleware } from "effect/http"
 import { Otlp } from "effect/observability"
 import { AppConfig } from "../config.ts"
+import { version } from "../version.ts"
 
 /**
  * Traces, logs and metrics to an OpenTelemetry collector, when one is configured. As JSON: the protobuf encoder takes more than
@@ -10,10 +11,11 @@ import { AppConfig } from "../config.ts"
 export const layer = Layer.unwrap(
   Effect.gen(function* () {
     const { otelServiceName, otlpEndpoint } = yield* AppConfig
-    if (otlpEndpoint === null) return Layer.empty
+    // Spans that nobody receives cost a fifth of a request's CPU.
+    if (otlpEndpoint === null) return Layer.succeed(References.TracerEnabled, false)
     return Otlp.layerJson({
       baseUrl: Redacted.value(otlpEndpoint),
-      resource: { serviceName: otelServiceName, serviceVersion: "0.1.0" },
+      resource: { serviceName: otelServiceName, serviceVersion: version },
       loggerMergeWithExisting: true,
       compression: "gzip",
       shutdownTimeout: "3 seconds"
