@@ -2,8 +2,6 @@ import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { Http, world } from "../support/world.ts"
 
-const World = world()
-
 const statuses = (answers: ReadonlyArray<{ readonly status: number }>) => answers.map(({ status }) => status).toSorted()
 const times = <A>(n: number, value: A) => Array.from({ length: n }, () => value)
 const parallel = <A, E, R>(n: number, call: (n: number) => Effect.Effect<A, E, R>) =>
@@ -12,7 +10,7 @@ const parallel = <A, E, R>(n: number, call: (n: number) => Effect.Effect<A, E, R
     { concurrency: "unbounded" }
   )
 
-layer(World, { excludeTestServices: true, timeout: "60 seconds" })("sellers", (it) => {
+layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("sellers", (it) => {
   it.effect("a seller is added, read, changed and deleted", () =>
     Effect.gen(function* () {
       const { send } = yield* Http

@@ -37,6 +37,9 @@ export type PrimarySellerOutcome = "changed" | "unchanged" | "says-nothing" | Se
 /** Internal: these links cannot have their numbers, and everything written with them must go. */
 class NumbersTaken extends Data.TaggedError("NumbersTaken")<{ readonly taken: ReadonlyArray<TakenNumber> }> {}
 
+/** The primary link of a part. */
+export type PrimaryLink = Pick<SellerLink, "sellerId" | "link" | "sellerPartNumbers">
+
 export class SellerLinks extends Context.Service<
   SellerLinks,
   {
@@ -54,6 +57,8 @@ export class SellerLinks extends Context.Service<
     ) => Effect.Effect<void, Missing | SellerLinkNotFound | PreconditionFailed>
     /** The links of a part that was just inserted. Recording the change and refreshing the search are left to the caller. */
     readonly attach: (id4: string, links: ReadonlyArray<NewSellerLink>) => Effect.Effect<void, Refused, Transaction>
+    /** The primary links of these parts, by part; parts without links are left out. */
+    readonly primaries: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, PrimaryLink>>
     /**
      * Makes each seller the primary one of its part, with what is said of it, for imports: at most one entry per part, and only
      * parts and sellers that exist. Answers in the order of the entries; a refused one leaves nothing behind. The number of
@@ -207,6 +212,12 @@ export class SellerLinks extends Context.Service<
             []
           )
         }),
+
+        primaries: Effect.fn("SellerLinks.primaries")((ids) =>
+          ids.length === 0
+            ? Effect.succeed(new Map<string, PrimaryLink>())
+            : Effect.map(repo.of(ids), (links) => new Map(links.filter(({ primary }) => primary).map((link) => [link.id4, link])))
+        ),
 
         attachMany: Effect.fn("SellerLinks.attachMany")(function* (entries) {
           if (entries.length === 0) return []
