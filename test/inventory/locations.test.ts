@@ -1,7 +1,8 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
-import { book, insertParts } from "../support/stock-rows.ts"
+import { Statements } from "../support/statements.ts"
+import { book, insertParts, nthId4 } from "../support/stock-rows.ts"
 import { Http, world } from "../support/world.ts"
 
 layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("slots", (it) => {
@@ -137,6 +138,35 @@ layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("slots", (i
         const { body, status } = yield* send("GET", path!)
         assert.strictEqual(status, 400, path)
         assert.strictEqual(body.code, code, path)
+      }
+    })
+  )
+})
+
+layer(world().pipe(Layer.provideMerge(Statements.layer)), { excludeTestServices: true, timeout: "60 seconds" })("lists", (it) => {
+  it.effect("ask the database as often for 200 items as for one", () =>
+    Effect.gen(function* () {
+      const { send } = yield* Http
+      const { during } = yield* Statements
+      yield* insertParts(Array.from({ length: 20 }, (_, n) => ({ id4: nthId4(n), typeId: 1 + (n % 3) })))
+      for (let boxNo = 1; boxNo <= 20; boxNo++) {
+        yield* send("POST", "/api/boxes", { boxNo, capacity: 20, description: "Box", designatedTypeIds: [1, 2] })
+        yield* book(nthId4(boxNo - 1), { boxNo, locNo: boxNo }, 1)
+      }
+      for (const [path, statements] of [
+        ["/api/boxes?", 1],
+        ["/api/boxes?sort=-description&", 1],
+        ["/api/boxes?includeTotal=true&", 2],
+        ["/api/boxes/7/locations?", 1],
+        ["/api/locations?", 1],
+        ["/api/locations?free=true&includeTotal=true&", 2]
+      ] as const) {
+        for (const limit of [1, 200]) assert.strictEqual(yield* during(send("GET", `${path}limit=${limit}`)), statements, path)
+      }
+      for (const limit of [1, 50]) {
+        assert.strictEqual(yield* during(send("GET", `/api/locations/suggest?limit=${limit}`)), 1)
+        assert.strictEqual(yield* during(send("GET", `/api/locations/suggest?limit=${limit}&typeId=1`)), 2)
+        assert.strictEqual(yield* during(send("GET", `/api/locations/suggest?limit=${limit}&id4=AAAA`)), 2)
       }
     })
   )

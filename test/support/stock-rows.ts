@@ -1,5 +1,6 @@
-import { Effect } from "effect"
+import { Deferred, Effect } from "effect"
 import { SqlClient } from "effect/sql"
+import { AppConfig } from "#platform/config.ts"
 import { Db } from "#platform/db/db.ts"
 import { uuidv7 } from "#platform/db/uuid.ts"
 
@@ -55,6 +56,22 @@ export const book = Effect.fnUntraced(
   Effect.orDie,
   (booking) => Effect.flatMap(Db, (db) => db.transaction(booking))
 )
+
+/**
+ * Opens every connection of the pool. While transactions hold each other up, the pool does not open another one for a statement
+ * that came before them: a test that watches them would wait as long as they do.
+ */
+export const openAllConnections = Effect.gen(function* () {
+  const db = yield* Db
+  const { databasePoolMax } = yield* AppConfig
+  const transactions = databasePoolMax - 1
+  const allOpen = yield* Deferred.make<void>()
+  let open = 0
+  const arrive = Effect.suspend(() => (++open === transactions ? Deferred.succeed(allOpen, undefined) : Effect.void))
+  yield* Effect.forEach(Array.from({ length: transactions }), () => db.transaction(Effect.andThen(arrive, Deferred.await(allOpen))), {
+    concurrency: "unbounded"
+  })
+})
 
 /** Waits until at least so many transactions of this database wait for a row that another one holds. */
 export const untilBlocked = (waiting: number) =>

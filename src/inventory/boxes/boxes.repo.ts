@@ -7,6 +7,8 @@ import { Box, BoxContent } from "./box.ts"
 const one = row(Box)
 const page = rows(Schema.Struct({ ...Box.fields, ...PageKey }))
 const number = row(Schema.Struct({ boxNo: Schema.NullOr(Schema.Int) }))
+const several = rows(Box)
+const capacities = rows(Schema.Struct({ boxNo: Schema.Int, capacity: Schema.Int }))
 const slotNumbers = rows(Schema.Struct({ locNo: Schema.Int }))
 const typeIds = rows(Schema.Struct({ id: Schema.Int }))
 const contents = rows(BoxContent)
@@ -74,6 +76,36 @@ const make = Effect.gen(function* () {
     insert: Effect.fn("BoxesRepo.insert")(
       (box: { readonly boxNo: number; readonly description: string; readonly capacity: number }): Effect.Effect<void, never, Transaction> =>
         run(sql`insert into boxes ${sql.insert({ box_no: box.boxNo, description: box.description, capacity: box.capacity })}`)
+    ),
+
+    /** Makes the boxes whose numbers were never used, with their slots, and answers them. */
+    insertUnused: Effect.fn("BoxesRepo.insertUnused")(function* (
+      boxes: ReadonlyArray<{ readonly boxNo: number; readonly description: string; readonly capacity: number }>
+    ) {
+      const made = yield* capacities(sql`
+        with used as (
+          insert into box_numbers (box_no) select n."boxNo" from json_to_recordset(${JSON.stringify(boxes)}::json) as n ("boxNo" integer)
+          order by 1 on conflict do nothing returning box_no),
+        made as (
+          insert into boxes (box_no, description, capacity)
+          select n."boxNo", n.description, n.capacity
+          from json_to_recordset(${JSON.stringify(boxes)}::json) as n ("boxNo" integer, description text, capacity integer)
+          join used on used.box_no = n."boxNo" returning box_no, capacity),
+        slots as (insert into locations (box_no, loc_no) select made.box_no, n from made, generate_series(1, made.capacity) n)
+        select box_no as "boxNo", capacity from made`)
+      return yield* several(
+        sql`select ${columns} from boxes b ${derived} where b.box_no = any(${made.map((box) => box.boxNo)}::int[]) order by b.box_no`
+      )
+    }) as (
+      boxes: ReadonlyArray<{ readonly boxNo: number; readonly description: string; readonly capacity: number }>
+    ) => Effect.Effect<ReadonlyArray<Box>, never, Transaction>,
+
+    /** How many slots the boxes have; those that do not exist are left out. */
+    capacities: Effect.fn("BoxesRepo.capacities")((wanted: ReadonlyArray<number>) =>
+      Effect.map(
+        capacities(sql`select box_no as "boxNo", capacity from boxes where box_no = any(${wanted}::int[])`),
+        (found) => new Map(found.map((box) => [box.boxNo, box.capacity]))
+      )
     ),
 
     update: Effect.fn("BoxesRepo.update")(

@@ -14,6 +14,12 @@ export class Boxes extends Context.Service<
     readonly get: (boxNo: number) => Effect.Effect<Box, BoxNotFound>
     readonly list: (params: PageParams & { readonly sort?: string | undefined }) => Effect.Effect<Page<Box>, InvalidCursor | InvalidRequest>
     readonly create: (box: NewBox) => Effect.Effect<Box, BoxNumberTaken | BoxNumbersExhausted | InvalidRequest>
+    /** Makes the boxes whose numbers were never used, as a part of a larger transaction: for imports. Answers how many slots they have. */
+    readonly createMany: (
+      boxes: ReadonlyArray<{ readonly boxNo: number; readonly description: string; readonly capacity: number }>
+    ) => Effect.Effect<ReadonlyMap<number, number>, never, Transaction>
+    /** How many slots the boxes have; those that do not exist are left out. */
+    readonly capacities: (boxNos: ReadonlyArray<number>) => Effect.Effect<ReadonlyMap<number, number>>
     readonly edit: (
       boxNo: number,
       edit: BoxEdit,
@@ -80,6 +86,16 @@ export class Boxes extends Context.Service<
               return made
             })
           )
+        ),
+        createMany: Effect.fn("Boxes.createMany")(function* (boxes) {
+          if (boxes.length === 0) return new Map<number, number>()
+          yield* repo.lockNumbers
+          const made = yield* repo.insertUnused(boxes)
+          yield* Effect.forEach(made, (box) => record("created", box.boxNo, null, box), { discard: true })
+          return new Map(made.map(({ boxNo, capacity }) => [boxNo, capacity]))
+        }),
+        capacities: Effect.fn("Boxes.capacities")((boxNos) =>
+          boxNos.length === 0 ? Effect.succeed(new Map<number, number>()) : repo.capacities(boxNos)
         ),
         edit: Effect.fn("Boxes.edit")((boxNo, edit, ifMatch) =>
           db.transaction(

@@ -29,7 +29,7 @@ const make = Effect.gen(function* () {
       where s.box_no = l.box_no and s.loc_no = l.loc_no
     ), '[]') as parts`)
 
-  const isFree = sql.literal("not exists (select from part_locations s where s.box_no = l.box_no and s.loc_no = l.loc_no)")
+  const isOccupied = sql.literal("exists (select from part_locations s where s.box_no = l.box_no and s.loc_no = l.loc_no)")
 
   return {
     find: Effect.fn("LocationsRepo.find")(
@@ -43,7 +43,7 @@ const make = Effect.gen(function* () {
       const where = sql.and([
         sql`true`,
         ...(filter.boxNo === undefined ? [] : [sql`l.box_no = ${filter.boxNo}`]),
-        ...(filter.free === undefined ? [] : [sql`(${isFree}) = ${filter.free}`])
+        ...(filter.free === undefined ? [] : [filter.free ? sql`not ${isOccupied}` : sql`${isOccupied}`])
       ])
       const found = yield* page(sql`select ${columns}, ${keyed.key} from locations l where ${where} and ${keyed.after} ${keyed.order}`)
       return yield* withTotal(keyed.toPage(found), params, count(sql`select count(*)::int as count from locations l where ${where}`))
@@ -55,7 +55,7 @@ const make = Effect.gen(function* () {
 
     /**
      * The best slots for it, best first. Boxes are put in order and then walked one after the other until enough slots are found:
-     * to rank all free slots of all boxes would read the whole stock each time.
+     * to rank all free slots of all boxes would read the whole stock each time. A reason is its place in `reasons`, from 1.
      */
     suggest: Effect.fn("LocationsRepo.suggest")(({ id4, typeId }: ToPutAway, limit: number) =>
       suggestions(sql`
@@ -64,7 +64,7 @@ const make = Effect.gen(function* () {
         ), same_type as (
           select s.box_no, count(distinct s.loc_no) as slots
           from parts p join part_locations s on s.part_id4 = p.id4 where p.type_id = ${typeId}::int group by s.box_no
-        ), ranked as (
+        ), ranked as materialized (
           select b.box_no, coalesce(h.slots, 0) as slots, case
             when h.slots > 0 then 2
             when exists (select from box_designated_types d where d.box_no = b.box_no and d.type_id = ${typeId}::int) then 3
@@ -80,7 +80,7 @@ const make = Effect.gen(function* () {
           select w.stop + 1, w.found + cardinality(here.free), here.free
           from walk w cross join route r cross join lateral (
             select array(
-              select l.loc_no from locations l where l.box_no = r.boxes[w.stop + 1] and ${isFree} order by l.loc_no limit ${limit}
+              select l.loc_no from locations l where l.box_no = r.boxes[w.stop + 1] and not ${isOccupied} order by l.loc_no limit ${limit}
             ) as free
           ) here
           where w.found < ${limit} and w.stop < cardinality(r.boxes)

@@ -149,6 +149,8 @@ export const layerClient = (
   PgClient.layer({
     ...("url" in connection ? { url: connection.url } : { password: Redacted.make(""), ...connection }),
     maxConnections: options.maxConnections,
+    // A pool that is not full does not grow for statements that wait behind blocked transactions: open all of it at once.
+    minConnections: options.maxConnections,
     connectTimeout: "5 seconds",
     idleTimeout: "60 seconds",
     connectionTTL: "30 minutes",
