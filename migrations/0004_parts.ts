@@ -9,6 +9,7 @@ export default Effect.gen(function* () {
     description text not null,
     manufacturer_code text,
     manufacturer_code_squashed text collate "C",
+    description_hash bigint,
     manufacturer text,
     product_page text,
     type_id integer constraint parts_type_fk references part_types (id),
@@ -34,6 +35,8 @@ export default Effect.gen(function* () {
   yield* sql`create index parts_manufacturer_code_index on parts ((coalesce(lower(manufacturer_code) collate "C", U&'\\+10FFFF')), id4)`
   yield* sql`create index parts_manufacturer_code_desc_index on parts ((coalesce(lower(manufacturer_code) collate "C", '')), id4)`
   yield* sql`create index parts_squashed_index on parts (manufacturer_code_squashed)`
+  // Of the folded description, which no btree entry can hold; for parts without part number, which only their description tells apart.
+  yield* sql`create index parts_description_hash_index on parts (description_hash)`
   yield* sql`create index parts_type_index on parts (type_id, id4)`
   yield* sql`create index parts_manufacturer_index on parts (lower(manufacturer), id4)`
   yield* sql`create index parts_package_index on parts (package, id4)`

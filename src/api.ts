@@ -1,10 +1,13 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { BoxesApi } from "#inventory/boxes/boxes.api.ts"
+import { DashboardApi } from "#inventory/dashboard/dashboard.api.ts"
 import { LocationsApi } from "#inventory/locations/locations.api.ts"
 import { PartsApi } from "#inventory/parts/parts.api.ts"
+import { SearchApi } from "#inventory/search/search.api.ts"
 import { SellerLinksApi } from "#inventory/sellers/seller-links.api.ts"
 import { SellersApi } from "#inventory/sellers/sellers.api.ts"
 import { StockApi } from "#inventory/stock/stock.api.ts"
+import { ExportApi } from "#inventory/transfer/export.api.ts"
 import { TypesApi } from "#inventory/types/types.api.ts"
 import { ChangesApi } from "#platform/changes/changes.api.ts"
 import { complete } from "#platform/http/openapi.ts"
@@ -14,7 +17,7 @@ import { SystemApi } from "#platform/system/health.api.ts"
 
 /** Everything that is served under /api. */
 export class Api extends HttpApi.make("partwright")
-  .add(PartsApi, SellerLinksApi, SellersApi, StockApi, TypesApi, BoxesApi, LocationsApi, ChangesApi, SystemApi)
+  .add(PartsApi, SellerLinksApi, SellersApi, StockApi, TypesApi, BoxesApi, LocationsApi, SearchApi, DashboardApi, ExportApi, ChangesApi, SystemApi)
   .prefix("/api")
   .middleware(StrictQuery)
   .middleware(ProblemErrors)

@@ -1,12 +1,15 @@
 import { NodeServices } from "@effect/platform-node"
 import { Cause, Console, Deferred, Effect, Exit, Layer } from "effect"
 import { Command } from "effect/cli"
+import { exportCsv } from "#inventory/transfer/export.cli.ts"
+import { importParts } from "#inventory/transfer/import.cli.ts"
+import { sample } from "#inventory/sample/sample.cli.ts"
 import { typesSync } from "#inventory/types/types.cli.ts"
 import { AppConfig, describe } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { migrate } from "#platform/db/migrator.ts"
-import { version } from "#platform/version.ts"
 import { layer as Logging } from "#platform/telemetry/logger.ts"
+import { version } from "#platform/version.ts"
 import { server } from "./serve.ts"
 import { Client } from "./server.ts"
 
@@ -41,7 +44,7 @@ const config = Command.make("config", {}, () =>
 
 const inventory = Command.make("inventory").pipe(
   Command.withDescription("Stock, parts and their data"),
-  Command.withSubcommands([typesSync]),
+  Command.withSubcommands([typesSync, sample, importParts, exportCsv]),
   Command.provide(Settings)
 )
 

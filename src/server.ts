@@ -4,11 +4,14 @@ import { HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
 import { HttpApi, HttpApiBuilder } from "effect/http-api"
 import { Api, DocumentedApi } from "#api.ts"
 import { BoxesHttp } from "#inventory/boxes/boxes.http.ts"
+import { DashboardHttp } from "#inventory/dashboard/dashboard.http.ts"
 import { LocationsHttp } from "#inventory/locations/locations.http.ts"
 import { PartsHttp } from "#inventory/parts/parts.http.ts"
+import { SearchHttp } from "#inventory/search/search.http.ts"
 import { SellerLinksHttp } from "#inventory/sellers/seller-links.http.ts"
 import { SellersHttp } from "#inventory/sellers/sellers.http.ts"
 import { StockHttp } from "#inventory/stock/stock.http.ts"
+import { ExportHttp } from "#inventory/transfer/export.http.ts"
 import { TypesHttp } from "#inventory/types/types.http.ts"
 import { Types } from "#inventory/types/types.service.ts"
 import { ChangesHttp } from "#platform/changes/changes.http.ts"
@@ -25,7 +28,20 @@ import { SystemHttp, systemRoutes } from "#platform/system/system.http.ts"
 import { Metrics } from "#platform/telemetry/metrics.ts"
 
 /** Every feature's handlers. */
-const Handlers = Layer.mergeAll(PartsHttp, SellerLinksHttp, SellersHttp, StockHttp, TypesHttp, BoxesHttp, LocationsHttp, ChangesHttp, HealthHttp)
+const Handlers = Layer.mergeAll(
+  PartsHttp,
+  SellerLinksHttp,
+  SearchHttp,
+  DashboardHttp,
+  SellersHttp,
+  StockHttp,
+  TypesHttp,
+  BoxesHttp,
+  LocationsHttp,
+  ExportHttp,
+  ChangesHttp,
+  HealthHttp
+)
 
 const Routes = Layer.mergeAll(
   HttpApiBuilder.layer(DocumentedApi, { openapiPath: "/api/openapi.json" }).pipe(

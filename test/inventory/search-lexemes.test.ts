@@ -70,9 +70,9 @@ describe("index", () => {
   })
 
   it("a tsvector literal doubles quotes and backslashes and lists the positions", () => {
-    const lexemes = new Map([
-      ["a'b\\c", new Set<Field>(["tags", "description"])],
-      ["~5v", new Set<Field>(["dimensions"])]
+    const lexemes = new Map<string, ReadonlyArray<Field>>([
+      ["a'b\\c", ["tags", "description"]],
+      ["~5v", ["dimensions"]]
     ])
     assert.strictEqual(toTsvector(lexemes), "'a''b\\\\c':5,6 '~5v':18")
     assert.strictEqual(toTsvector(new Map()), "")

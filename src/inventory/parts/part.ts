@@ -1,12 +1,18 @@
+import { createHash } from "node:crypto"
 import { Effect, Random, Schema, SchemaTransformation } from "effect"
 import { Problem } from "#platform/http/problems.ts"
 import { Instant, int, optionalText, text, webAddress } from "#platform/http/text.ts"
+import { fold, squash } from "../search/fold.ts"
 import { NewSellerLink, SellerLink } from "../sellers/seller.ts"
 import { TypeId } from "../types/type.ts"
 
 /** The label on the bag: four capitals, written by hand and read aloud. */
 export const Id4 = Schema.String.check(Schema.isPattern(/^[A-Z]{4}$/u)).pipe(Schema.brand("Id4")).annotate({ identifier: "Id4" })
 export type Id4 = typeof Id4.Type
+
+/** The place of an id among all there can be, in alphabetical order: for what is remembered of every part in little room. */
+export const id4Place = (id4: string) => [0, 1, 2, 3].reduce((place, at) => place * 26 + id4.charCodeAt(at) - 65, 0)
+export const id4Places = 26 ** 4
 
 /** As people type it. The check stands on the wire side, where the OpenAPI document can see it. */
 export const Id4InAnyCase = Schema.String.check(Schema.isPattern(/^[A-Za-z]{4}$/u)).pipe(
@@ -148,6 +154,12 @@ export const PartFields = Schema.Struct({
   kicad: optional(NewKicad)
 })
 export type PartFields = typeof PartFields.Type
+
+/** What parts without part number are found by: equal for equal folded descriptions. Null when there is a part number. */
+export const descriptionHash = ({ description, manufacturerCode }: Pick<PartFields, "description" | "manufacturerCode">): number | null =>
+  manufacturerCode !== null && squash(manufacturerCode) !== ""
+    ? null
+    : createHash("sha1").update(fold(description)).digest().readUIntBE(0, 6)
 
 export const NewPart = Schema.Struct({
   ...PartFields.fields,

@@ -7,6 +7,7 @@ import { squash } from "../search/fold.ts"
 import {
   BarcodeTaken,
   type BulkEdit,
+  descriptionHash,
   type Id4,
   id4Count,
   ListedPart,
@@ -50,6 +51,7 @@ const values = (fields: PartFields) => ({
   description: fields.description,
   ...Object.fromEntries(Object.keys(textFields).map((name) => [column(name), fields[name as keyof typeof textFields]])),
   manufacturer_code_squashed: fields.manufacturerCode === null ? null : squash(fields.manufacturerCode),
+  description_hash: descriptionHash(fields),
   product_page: fields.productPage,
   type_id: fields.typeId,
   pin_count: fields.pinCount,
@@ -62,6 +64,7 @@ const columnTypes = {
   description: "text",
   ...Object.fromEntries(Object.keys(textFields).map((name) => [column(name), "text"])),
   manufacturer_code_squashed: "text",
+  description_hash: "bigint",
   product_page: "text",
   type_id: "integer",
   pin_count: "integer",
@@ -71,6 +74,10 @@ const columnTypes = {
 const columnList = Object.keys(columnTypes).join(", ")
 const recordset = Object.entries(columnTypes)
   .map(([name, type]) => `${name} ${type}`)
+  .join(", ")
+const assignments = Object.keys(columnTypes)
+  .filter((name) => name !== "id4")
+  .map((name) => `${name} = n.${name}`)
   .join(", ")
 
 const unknownType = onConstraint({ parts_type_fk: () => invalidField("body", "/typeId", "No type has this id") })
@@ -175,6 +182,37 @@ const make = Effect.gen(function* () {
           run(sql`select 1 from parts where ${sql.in("id4", [...wanted])} order by id4 for update`),
           plain(sql`select ${rowColumns} from ${from} where ${sql.in("p.id4", [...wanted])} order by p.id4`)
         )
+    ),
+
+    /** Those with one of the ids, with one of the squashed part numbers, or without any and with one of the hashes of descriptions. */
+    candidates: Effect.fn("PartsRepo.candidates")(
+      (wanted: ReadonlyArray<string>, squashed: ReadonlyArray<string>, hashes: ReadonlyArray<number>) =>
+        plain(sql`select ${rowColumns} from ${from} where p.id4 in (
+          select id4 from parts where id4 = any(${wanted}::text[])
+          union select id4 from parts where manufacturer_code_squashed = any(${squashed}::text[])
+          union select id4 from parts where description_hash = any(${hashes}::bigint[]))`)
+    ),
+
+    /** Writes the fields of the parts that are still in the version given, raises it, and answers the ids of those parts. */
+    updateEach: Effect.fn("PartsRepo.updateEach")(
+      (parts: ReadonlyArray<{ readonly id4: Id4; readonly version: number; readonly fields: PartFields }>) =>
+        run(sql`select 1 from parts where id4 = any(${parts.map(({ id4 }) => id4)}::text[]) order by id4 for no key update`).pipe(
+          Effect.andThen(
+            sql<{ readonly id4: string }>`
+              update parts p set ${sql.literal(assignments)}, version = p.version + 1, updated_at = now()
+              from json_to_recordset(${JSON.stringify(parts.map(({ fields, id4, version }) => ({ id4, version, ...values(fields), kicad: fields.kicad })))}::json)
+                as n (version bigint, ${sql.literal(recordset)})
+              where p.id4 = n.id4 and p.version = n.version returning p.id4`.pipe(unknownType)
+          ),
+          Effect.map((updated) => new Set(updated.map(({ id4 }) => id4)))
+        )
+    ) as (
+      parts: ReadonlyArray<{ readonly id4: Id4; readonly version: number; readonly fields: PartFields }>
+    ) => Effect.Effect<ReadonlySet<string>, ReturnType<typeof invalidField>, Transaction>,
+
+    /** Which parts have the barcodes. */
+    barcodeHolders: Effect.fn("PartsRepo.barcodeHolders")((barcodes: ReadonlyArray<string>) =>
+      taken(sql`select barcode, part_id4 as id4 from part_barcodes where barcode = any(${barcodes}::text[])`)
     ),
 
     /** In no particular order. */
@@ -300,7 +338,10 @@ const make = Effect.gen(function* () {
       ),
 
     removeTags: (wanted: ReadonlyArray<string>): Effect.Effect<void, never, Transaction> =>
-      run(sql`delete from part_tags where ${sql.in("part_id4", [...wanted])}`)
+      run(sql`delete from part_tags where ${sql.in("part_id4", [...wanted])}`),
+
+    removeBarcodes: (wanted: ReadonlyArray<string>): Effect.Effect<void, never, Transaction> =>
+      run(sql`delete from part_barcodes where ${sql.in("part_id4", [...wanted])}`)
   }
 })
 

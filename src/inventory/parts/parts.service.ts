@@ -12,6 +12,7 @@ import {
   applyEdit,
   type BarcodeTaken,
   type BulkEdit,
+  descriptionHash,
   type Id4,
   id4Count,
   Id4SpaceExhausted,
@@ -50,11 +51,28 @@ export class Parts extends Context.Service<
     ) => Effect.Effect<Part, BarcodeTaken | Id4SpaceExhausted | InvalidRequest | SellerLinkExists | SellerPartNumberTaken>
     /**
      * Inserts many parts inside a transaction, without stock and links and without recording each as a change: for imports.
-     * A part without id gets one; the answer has the ids in the order of the parts. An id that is in use or retired is a defect.
+     * A part without id gets one that is not reserved; the answer has the ids in the order of the parts. An id that is in use or
+     * retired is a defect.
      */
     readonly insertMany: (
-      parts: ReadonlyArray<{ readonly id4: Id4 | null; readonly fields: PartFields }>
+      parts: ReadonlyArray<{ readonly id4: Id4 | null; readonly fields: PartFields }>,
+      reserved?: (id4: string) => boolean
     ) => Effect.Effect<ReadonlyArray<Id4>, BarcodeTaken | Id4SpaceExhausted | InvalidRequest, Transaction>
+    /** The parts that rows of a list may mean. Part numbers are squashed; descriptions are those of rows without one. */
+    readonly candidates: (by: {
+      readonly ids: ReadonlyArray<string>
+      readonly manufacturerCodes: ReadonlyArray<string>
+      readonly descriptions: ReadonlyArray<string>
+    }) => Effect.Effect<ReadonlyArray<PartRow>>
+    /** Which of the barcodes belong to which parts. */
+    readonly barcodeHolders: (barcodes: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, string>>
+    /**
+     * Gives many parts other fields inside a transaction, without recording each as a change: for imports. Answers false when
+     * someone changed one of them since `before` was read: then not all is written, and the caller must undo the rest.
+     */
+    readonly editMany: (
+      edits: ReadonlyArray<{ readonly before: PartRow; readonly fields: PartFields }>
+    ) => Effect.Effect<boolean, BarcodeTaken | InvalidRequest, Transaction>
     readonly edit: (
       id4: Id4,
       edit: PartEdit,
@@ -93,15 +111,17 @@ export class Parts extends Context.Service<
       const insertDrawn: (
         pending: ReadonlyArray<Pending>,
         given: Map<number, Id4>,
+        avoid: (id4: string) => boolean,
         draw: number
-      ) => Effect.Effect<void, Id4SpaceExhausted | InvalidRequest, Transaction> = Effect.fnUntraced(function* (pending, given, draw) {
-        const free = draw < draws ? [] : yield* repo.nextFree(yield* Random.nextIntBetween(0, id4Count, { halfOpen: true }))
+      ) => Effect.Effect<void, Id4SpaceExhausted | InvalidRequest, Transaction> = Effect.fnUntraced(function* (pending, given, avoid, draw) {
+        const next = draw < draws ? [] : yield* repo.nextFree(yield* Random.nextIntBetween(0, id4Count, { halfOpen: true }))
+        const free = next.filter((id4) => !avoid(id4))
         if (draw >= draws && free.length === 0) return yield* new Id4SpaceExhausted({ detail: "All labels that can be drawn are used." })
         const drawn = new Map<Id4, Pending>()
         const later: Array<Pending> = []
         for (const part of pending) {
           const id4 = part.id4 ?? (draw < draws ? yield* randomId4 : (free.shift() as Id4 | undefined))
-          if (id4 === undefined || drawn.has(id4)) later.push(part)
+          if (id4 === undefined || drawn.has(id4) || (part.id4 === null && avoid(id4))) later.push(part)
           else drawn.set(id4, part)
         }
         const inserted = yield* repo.insertFree([...drawn].map(([id4, { fields }]) => ({ id4, fields })))
@@ -110,16 +130,20 @@ export class Parts extends Context.Service<
           else if (part.id4 === null) later.push(part)
           else return yield* Effect.die(new Error(`the label ${id4} is in use`))
         }
-        if (later.length > 0) yield* insertDrawn(later, given, draw + 1)
+        if (later.length > 0) yield* insertDrawn(later, given, avoid, draw + 1)
       })
 
       const insertMany = Effect.fn("Parts.insertMany")(function* (
-        parts: ReadonlyArray<{ readonly id4: Id4 | null; readonly fields: PartFields }>
+        parts: ReadonlyArray<{ readonly id4: Id4 | null; readonly fields: PartFields }>,
+        reserved: (id4: string) => boolean = () => false
       ) {
+        if (parts.length === 0) return []
         const given = new Map<number, Id4>()
+        const named = new Set<string | null>(parts.map(({ id4 }) => id4))
         yield* insertDrawn(
           parts.map((part, at) => ({ ...part, at })),
           given,
+          (id4) => named.has(id4) || reserved(id4),
           0
         )
         const all = parts.map(({ fields }, at) => ({ id4: given.get(at) as Id4, ...fields }))
@@ -147,6 +171,33 @@ export class Parts extends Context.Service<
         ),
 
         insertMany,
+
+        candidates: Effect.fn("Parts.candidates")(({ descriptions, ids, manufacturerCodes }) => {
+          const hashes = descriptions.flatMap((description) => descriptionHash({ description, manufacturerCode: null }) ?? [])
+          return ids.length + manufacturerCodes.length + hashes.length === 0
+            ? Effect.succeed([])
+            : repo.candidates(ids, manufacturerCodes, hashes)
+        }),
+
+        barcodeHolders: Effect.fn("Parts.barcodeHolders")((barcodes) =>
+          barcodes.length === 0
+            ? Effect.succeed(new Map<string, string>())
+            : Effect.map(repo.barcodeHolders(barcodes), (held) => new Map(held.map(({ barcode, id4 }) => [barcode, id4])))
+        ),
+
+        editMany: Effect.fn("Parts.editMany")(function* (edits) {
+          if (edits.length === 0) return true
+          const updated = yield* repo.updateEach(edits.map(({ before, fields }) => ({ id4: before.id4, version: before.version, fields })))
+          if (updated.size < edits.length) return false
+          const written = edits.map(({ before, fields }) => ({ before, id4: before.id4, tags: fields.tags, barcodes: fields.barcodes }))
+          const retagged = written.filter(({ before, tags }) => !sameList(before.tags, tags))
+          if (retagged.length > 0) yield* repo.removeTags(retagged.map(({ id4 }) => id4))
+          yield* repo.writeTags(retagged)
+          const recoded = written.filter(({ barcodes, before }) => !sameList(before.barcodes, barcodes))
+          if (recoded.length > 0) yield* repo.removeBarcodes(recoded.map(({ id4 }) => id4))
+          yield* repo.writeBarcodes(recoded)
+          return true
+        }),
 
         edit: Effect.fn("Parts.edit")((id4, edit, ifMatch) =>
           db.transaction(

@@ -40,4 +40,13 @@ const byPosition: ReadonlyMap<number, Field> = new Map(fieldNames.map((field) =>
 
 export const fieldOfPosition = (position: number): Field | undefined => byPosition.get(position)
 
+/** PostgreSQL knows four weights of a position. They are coarser than ours, and enough to sort out the best among thousands. */
+export const weightClasses = { A: 9, B: 8, C: 7, D: 0 } as const
+export type WeightClass = keyof typeof weightClasses
+
+export const weightClassOf = (field: Field): WeightClass => {
+  const { tenths } = fields[field]
+  return tenths >= weightClasses.A ? "A" : tenths >= weightClasses.B ? "B" : tenths >= weightClasses.C ? "C" : "D"
+}
+
 export const weightOf = (field: Field): number => fields[field].tenths / 10

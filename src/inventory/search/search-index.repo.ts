@@ -1,6 +1,7 @@
-import { Context, Effect, Layer, Schema } from "effect"
+import { Context, Data, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { count, rows, run, type Transaction } from "#platform/db/db.ts"
+import { toTsquery } from "./lexemes.ts"
 
 const nullable = Schema.NullOr(Schema.String)
 const texts = Schema.Array(Schema.String)
@@ -32,28 +33,36 @@ export type Sources = typeof Sources.Type
 const sources = rows(Sources)
 const ids = rows(Schema.Struct({ id4: Schema.String }))
 
+const WordCount = Schema.Struct({ word: Schema.String, parts: Schema.Int })
+type WordCount = typeof WordCount.Type
+const miscounted = rows(WordCount)
+
+/** Internal: a transaction that writes words takes longer than anyone should wait for it. */
+export class WordsBusy extends Data.TaggedError("WordsBusy") {}
+
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
 
   const idsOf = (statement: Parameters<typeof ids>[0]) => Effect.map(ids(statement), (found) => found.map(({ id4 }) => id4))
 
   return {
-    /**
-     * Afterwards nobody else changes what these documents are made from without waiting for this transaction: a name that is being
-     * changed is waited for, a part that is written by two gets the texts of both. Sources come before documents, as in a
-     * transaction that renames a type and then refreshes its parts.
-     */
+    /** A document that two transactions refresh gets the texts of both: the second one waits, and reads when the first has committed. */
     lock: Effect.fn("SearchIndexRepo.lock")(
       (wanted: ReadonlyArray<string>): Effect.Effect<void, never, Transaction> =>
-        run(sql`
-          with wanted as materialized (select unnest(${wanted}::text[]) as id4),
-            types as materialized (
-              select t.id from part_types t where t.id in (select p.type_id from parts p join wanted w on w.id4 = p.id4) order by t.id for share),
-            sellers as materialized (
-              select v.id from sellers v where v.id in (select k.seller_id from seller_links k join wanted w on w.id4 = k.part_id4)
-                and (select count(*) from types) >= 0 order by v.id for share)
-          select from search_documents d where d.part_id4 in (select id4 from wanted) and (select count(*) from sellers) >= 0
-            order by d.part_id4 for update`)
+        run(sql`select from search_documents where part_id4 = any(${wanted}::text[]) order by part_id4 for update`)
+    ),
+
+    /**
+     * Whoever gives a part this type holds a reference to its row until the commit: this waits for them, so that `ofType` sees their
+     * parts, and those who come later wait for us and read the new name.
+     */
+    lockType: Effect.fn("SearchIndexRepo.lockType")(
+      (typeId: number): Effect.Effect<void, never, Transaction> => run(sql`select from part_types where id = ${typeId} for update`)
+    ),
+
+    /** As `lockType`, for links to a seller. */
+    lockSeller: Effect.fn("SearchIndexRepo.lockSeller")(
+      (sellerId: number): Effect.Effect<void, never, Transaction> => run(sql`select from sellers where id = ${sellerId} for update`)
     ),
 
     /** In no particular order; parts that do not exist are left out. */
@@ -103,6 +112,51 @@ const make = Effect.gen(function* () {
     ),
 
     partCount: count(sql`select count(*)::int as count from parts`),
+
+    /** Words whose count is wrong, with the right one; 0 when no document has them, or none that is committed. */
+    // ts_stat would do it too, but its tree is never balanced: words that come in alphabetical order take it minutes.
+    miscounted: miscounted(sql`
+      select w.word, coalesce(n.parts, 0) as parts
+      from search_words w left join
+        (select u.lexeme, count(*)::int as parts from search_documents d cross join unnest(d.words) u group by u.lexeme) n on n.lexeme = w.word
+      where w.parts <> coalesce(n.parts, 0) order by w.word`).pipe(Effect.withSpan("SearchIndexRepo.miscounted")) as Effect.Effect<
+      ReadonlyArray<WordCount>,
+      never,
+      Transaction
+    >,
+
+    setCounts: Effect.fn("SearchIndexRepo.setCounts")(
+      (counts: ReadonlyArray<WordCount>): Effect.Effect<void, never, Transaction> =>
+        run(sql`
+          update search_words w set parts = n.parts
+          from unnest(${counts.map(({ word }) => word)}::text[], ${counts.map(({ parts }) => parts)}::integer[]) as n (word, parts)
+          where w.word = n.word`)
+    ),
+
+    /**
+     * Answers how many were removed. A writer who finds a word does not write it again, so nobody may be about to commit a document
+     * while the words of all documents are looked for: the lock waits for those who have, and makes the others wait.
+     */
+    removeUnused: Effect.fn("SearchIndexRepo.removeUnused")(
+      (words: ReadonlyArray<string>): Effect.Effect<number, WordsBusy, Transaction> =>
+        run(sql`set local lock_timeout = '1s'`).pipe(
+          Effect.andThen(sql`lock table search_words in share row exclusive mode`),
+          Effect.catchReason(
+            "SqlError",
+            "LockTimeoutError",
+            () => Effect.fail(new WordsBusy()),
+            (_, error) => Effect.die(error)
+          ),
+          Effect.andThen(
+            count(sql`
+              with unused as (
+                delete from search_words w using unnest(${[...words]}::text[], ${words.map((word) => toTsquery([[{ lexemes: [word] }]], "every"))}::text[]) as n (word, query)
+                where w.word = n.word and not exists (select from search_documents d where d.words @@ n.query::tsquery)
+                returning 1)
+              select count(*)::int as count from unused`)
+          )
+        )
+    ),
 
     /** A document that is missing cannot be locked; an empty one can. */
     addMissing: Effect.fn("SearchIndexRepo.addMissing")(

@@ -1,10 +1,11 @@
 import { Context, Effect, Layer } from "effect"
 import { Db, type Transaction } from "#platform/db/db.ts"
-import { lexemesOf, type PartTexts, toTsvector, vocabularyOf } from "./lexemes.ts"
+import { lexemesOf, type PartTexts, type Seen, toTsvector, vocabularyOf } from "./lexemes.ts"
 import { SearchIndexRepo, type Sources } from "./search-index.repo.ts"
 
 /** How many parts are read and written at once; bounds memory and the length of a statement. */
 const chunk = 500
+const wordChunk = 1000
 
 /**
  * What search looks into, written in the transaction that changes a source: a search after the answer finds the change.
@@ -19,28 +20,58 @@ export class SearchIndex extends Context.Service<
     readonly refreshType: (typeId: number) => Effect.Effect<void, never, Transaction>
     /** After a change of a seller's name: all parts with a link to it. */
     readonly refreshSeller: (sellerId: number) => Effect.Effect<void, never, Transaction>
+    /**
+     * Counts anew how many parts carry each word, and removes words that none carries. Counts only choose among many words that begin
+     * alike; run it after large changes and now and then. Runs beside writers, in short transactions of its own.
+     */
+    readonly recount: Effect.Effect<{ readonly removed: number }>
+    /** The same index, from nothing but the parts. Runs beside writers and searches, in transactions of its own. */
+    readonly rebuild: (progress?: (done: number, total: number) => Effect.Effect<void>) => Effect.Effect<{ readonly parts: number }>
   }
 >()("inventory/SearchIndex") {
   static readonly layerNoDeps = Layer.effect(
     SearchIndex,
     Effect.gen(function* () {
       const repo = yield* SearchIndexRepo
+      const db = yield* Db
 
       const refreshChunk = Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
         yield* repo.lock(ids)
-        const documents = (yield* repo.sources(ids)).map((part) => ({ id4: part.id4, lexemes: lexemesOf(textsOf(part)) }))
+        const seen: Seen = new Map()
+        const documents = (yield* repo.sources(ids)).map((part) => ({ id4: part.id4, lexemes: lexemesOf(textsOf(part), seen) }))
         if (documents.length === 0) return
         yield* repo.write(documents.map(({ id4, lexemes }) => ({ id4, words: toTsvector(lexemes) })))
         yield* repo.addWords([...new Set(documents.flatMap(({ lexemes }) => vocabularyOf(lexemes)))].sort())
       })
 
       /** In the order of the ids, as everyone locks parts. */
-      const refreshAll = Effect.fnUntraced(function* (next: (after: string, limit: number) => Effect.Effect<ReadonlyArray<string>>) {
-        for (let after: string | undefined = ""; after !== undefined; ) {
-          const ids: ReadonlyArray<string> = yield* next(after, chunk)
-          if (ids.length > 0) yield* refreshChunk(ids)
-          after = ids.length < chunk ? undefined : ids.at(-1)
+      const inChunks = <R>(
+        next: (after: string, limit: number) => Effect.Effect<ReadonlyArray<string>>,
+        each: (ids: ReadonlyArray<string>) => Effect.Effect<void, never, R>
+      ) =>
+        Effect.gen(function* () {
+          for (let after: string | undefined = ""; after !== undefined; ) {
+            const ids: ReadonlyArray<string> = yield* next(after, chunk)
+            if (ids.length > 0) yield* each(ids)
+            after = ids.length < chunk ? undefined : ids.at(-1)
+          }
+        })
+
+      const recount = Effect.gen(function* () {
+        const wrong = yield* db.transaction(repo.miscounted)
+        const used = wrong.filter(({ parts }) => parts > 0)
+        for (let from = 0; from < used.length; from += wordChunk) {
+          yield* db.transaction(repo.setCounts(used.slice(from, from + wordChunk)))
         }
+        const unused = wrong.flatMap(({ parts, word }) => (parts > 0 ? [] : [word]))
+        let removed = 0
+        for (let from = 0; from < unused.length; from += wordChunk) {
+          removed += yield* db
+            .transaction(repo.removeUnused(unused.slice(from, from + wordChunk)))
+            // They do no harm until the next time.
+            .pipe(Effect.catchTag("WordsBusy", () => Effect.succeed(0)))
+        }
+        return { removed }
       })
 
       return SearchIndex.of({
@@ -48,10 +79,33 @@ export class SearchIndex extends Context.Service<
           const sorted = [...new Set(ids)].sort()
           for (let from = 0; from < sorted.length; from += chunk) yield* refreshChunk(sorted.slice(from, from + chunk))
         }),
-        refreshType: Effect.fn("SearchIndex.refreshType")((typeId) => refreshAll((after, limit) => repo.ofType(typeId, after, limit))),
+        refreshType: Effect.fn("SearchIndex.refreshType")((typeId) =>
+          Effect.andThen(
+            repo.lockType(typeId),
+            inChunks((after, limit) => repo.ofType(typeId, after, limit), refreshChunk)
+          )
+        ),
         refreshSeller: Effect.fn("SearchIndex.refreshSeller")((sellerId) =>
-          refreshAll((after, limit) => repo.ofSeller(sellerId, after, limit))
-        )
+          Effect.andThen(
+            repo.lockSeller(sellerId),
+            inChunks((after, limit) => repo.ofSeller(sellerId, after, limit), refreshChunk)
+          )
+        ),
+        recount: Effect.withSpan(recount, "SearchIndex.recount"),
+        rebuild: Effect.fn("SearchIndex.rebuild")(function* (progress = () => Effect.void) {
+          const total = yield* repo.partCount
+          let done = 0
+          yield* inChunks(
+            repo.all,
+            Effect.fnUntraced(function* (ids) {
+              yield* db.transaction(Effect.andThen(repo.addMissing(ids), refreshChunk(ids)))
+              done += ids.length
+              yield* progress(done, Math.max(done, total))
+            })
+          )
+          yield* recount
+          return { parts: done }
+        })
       })
     })
   )

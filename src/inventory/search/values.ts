@@ -181,6 +181,7 @@ const splitAtNumbers = (text: string, token: Token): Array<Token> =>
 
 /** The values in a text that `normalise` has prepared and nobody has put into lower case; positions are those of this text. */
 export const recogniseValues = (normalised: string): ReadonlyArray<ValueSpan> => {
+  if (!/\d/u.test(normalised)) return []
   // Both replacements keep every position.
   const text = normalised.replaceAll("μ", "u").replace(/[\u2010-\u2015\u2212]/gu, "-")
   const pending = tokens(text).reverse()

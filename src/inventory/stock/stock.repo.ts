@@ -25,6 +25,7 @@ export interface Held {
 }
 
 const LockedSlots = rows(Schema.Struct({ boxNo: Schema.Int, locNo: Schema.Int, quantity: Schema.NullOr(Schema.Int), id4: Schema.NullOr(Schema.String), lastCountedAt: Schema.NullOr(Schema.String) }))
+const Held = rows(Schema.Struct({ id4: Schema.String, boxNo: Schema.Int, locNo: Schema.Int, quantity: Schema.Int }))
 const ids = rows(Schema.Struct({ id4: Schema.String }))
 const Written = rows(Schema.Struct({ at: Schema.String, movements: Schema.Array(Schema.Struct({ ...Movement.fields, operationId: Schema.String })) }))
 const one = row(Operation)
@@ -85,6 +86,12 @@ const make = Effect.gen(function* () {
       slots: ReadonlyArray<Slot>,
       parts: ReadonlyArray<string>
     ) => Effect.Effect<{ readonly slots: ReadonlyArray<Slot>; readonly stock: ReadonlyArray<Held> }, never, Transaction>,
+
+    /** The stock of these parts, in no particular order. */
+    held: Effect.fn("StockRepo.held")((parts: ReadonlyArray<string>) =>
+      Held(sql`
+        select part_id4 as id4, box_no as "boxNo", loc_no as "locNo", quantity from part_locations where part_id4 = any(${parts}::text[])`)
+    ),
 
     everHeld: Effect.fn("StockRepo.everHeld")((id4: string, { boxNo, locNo }: Slot) =>
       Effect.map(

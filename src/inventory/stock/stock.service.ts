@@ -45,6 +45,10 @@ export class Stock extends Context.Service<
     readonly book: <Verb extends Command["verb"]>(command: Command & { readonly verb: Verb }) => Effect.Effect<Booked, RefusalsOf[Verb]>
     /** In the order given. Atomic: the first refusal refuses all and says its index. Otherwise one outcome per command. */
     readonly batch: (commands: ReadonlyArray<Command>, atomic: boolean) => Effect.Effect<BatchResult, Refusal>
+    /** What lies where of these parts, without a lock. */
+    readonly held: (
+      ids: ReadonlyArray<string>
+    ) => Effect.Effect<ReadonlyArray<{ readonly id4: string; readonly quantity: number } & Slot>>
     /** As a part of a larger transaction; refusals are answered in place, nothing is refused as a whole. */
     readonly bookAll: (
       commands: ReadonlyArray<Command>
@@ -180,16 +184,23 @@ export class Stock extends Context.Service<
           }))
         )
 
-      const measured = (operations: ReadonlyArray<Operation>) =>
-        Effect.forEach(
-          operations,
-          ({ kind, movements }) =>
+      // The sums are taken at once: what waits for the commit of a long import must not hold on to its bookings.
+      const measured = (operations: ReadonlyArray<Operation>) => {
+        const sums = new Map<Kind, { readonly bookings: number; readonly pieces: number }>()
+        for (const { kind, movements } of operations) {
+          const { bookings, pieces } = sums.get(kind) ?? { bookings: 0, pieces: 0 }
+          sums.set(kind, { bookings: bookings + 1, pieces: movements.reduce((sum, { deltaQty }) => sum + Math.abs(deltaQty), pieces) })
+        }
+        return Effect.forEach(
+          sums,
+          ([kind, { bookings, pieces }]) =>
             Effect.andThen(
-              Metric.update(Metric.withAttributes(operationsTotal, { kind }), 1),
-              Metric.update(Metric.withAttributes(quantityChanged, { kind }), movements.reduce((sum, { deltaQty }) => sum + Math.abs(deltaQty), 0))
+              Metric.update(Metric.withAttributes(operationsTotal, { kind }), bookings),
+              Metric.update(Metric.withAttributes(quantityChanged, { kind }), pieces)
             ),
           { discard: true }
         )
+      }
 
       const timed = <A, E extends { readonly code: string }, R>(kind: Kind | "batch", effect: Effect.Effect<A, E, R>) =>
         Effect.flatMap(Clock.currentTimeNanos, (since) =>
@@ -242,9 +253,12 @@ export class Stock extends Context.Service<
           )
         ),
 
+        held: Effect.fn("Stock.held")((parts) => (parts.length === 0 ? Effect.succeed([]) : repo.held(parts))),
+
         bookAll: Effect.fn("Stock.bookAll")(function* (commands) {
           if (commands.length === 0) return []
           const { outcomes, written } = yield* Effect.orDie(bookAll(commands, false))
+          yield* db.afterCommit(measured(written.map(({ operation }) => operation)))
           return outcomes.map((outcome) => Result.map(outcome, (at) => answer(written[at]!)))
         }),
 

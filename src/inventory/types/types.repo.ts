@@ -7,6 +7,7 @@ import { type NewType, PartType, type StarterType, type TypeId, TypeNameTaken } 
 const one = row(PartType)
 const page = rows(Schema.Struct({ ...PartType.fields, ...PageKey }))
 const ids = rows(Schema.Struct({ id: PartType.fields.id }))
+const named = rows(Schema.Struct({ name: Schema.String, id: PartType.fields.id }))
 const keys = rows(Schema.Struct({ key: Schema.String }))
 
 const list = {
@@ -78,6 +79,39 @@ const make = Effect.gen(function* () {
     /** Which of these ids exist. */
     existing: Effect.fn("TypesRepo.existing")((wanted: ReadonlyArray<number>) =>
       Effect.map(ids(sql`select id from part_types where ${sql.in("id", [...wanted])}`), (found) => found.map(({ id }) => id))
+    ),
+
+    /** Which types the names mean, ignoring case; names of none are left out. */
+    named: Effect.fn("TypesRepo.named")((names: ReadonlyArray<string>) =>
+      Effect.map(
+        named(sql`select n.name, t.id from unnest(${names}::text[]) as n (name) join part_types t on lower(t.name) = lower(n.name)`),
+        (found) => new Map(found.map(({ id, name }) => [name, id]))
+      )
+    ),
+
+    /** Which types have these words among their aliases, ignoring case; words of none or of several are left out. */
+    aliased: Effect.fn("TypesRepo.aliased")((words: ReadonlyArray<string>) =>
+      Effect.map(
+        named(sql`
+          select n.name, min(t.id) as id from unnest(${words}::text[]) as n (name)
+          join part_types t on lower(n.name) in (select lower(a) from unnest(t.aliases) a) group by n.name having count(*) = 1`),
+        (found) => new Map(found.map(({ id, name }) => [name, id]))
+      )
+    ),
+
+    /** Inserts types with these names where there are none yet; answers the new ones. */
+    insertMissing: Effect.fn("TypesRepo.insertMissing")(
+      (names: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<TypeId>, never, Transaction> =>
+        Effect.map(
+          ids(sql`
+            insert into part_types (name) select n.name from unnest(${names}::text[]) with ordinality as n (name, position)
+            order by lower(n.name), n.position on conflict (lower(name)) do nothing returning id`),
+          (inserted) => inserted.map(({ id }) => id)
+        )
+    ),
+
+    many: Effect.fn("TypesRepo.many")((wanted: ReadonlyArray<TypeId>) =>
+      rows(PartType)(sql`select ${columns} from part_types t where ${sql.in("t.id", [...wanted])} order by t.id`)
     ),
 
     /** Starter keys that were inserted at any time before. */

@@ -24,6 +24,10 @@ export class Types extends Context.Service<
     readonly remove: (id: TypeId, ifMatch: IfMatch) => Effect.Effect<void, TypeNotFound | TypeInUse | PreconditionFailed>
     /** Those of the ids that no type has. */
     readonly unknown: (ids: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<number>>
+    /** Which types the words mean: the type of that name, ignoring case, else the only one that has it as an alias. */
+    readonly named: (words: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TypeId>>
+    /** Which types have the names, ignoring case, with a new type for every name of none. Aliases do not count here. */
+    readonly ensure: (names: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TypeId>, never, Transaction>
     /** Inserts the starter types whose keys were never inserted before; answers how many. Safe to run at every start. */
     readonly sync: Effect.Effect<number>
   }
@@ -92,6 +96,30 @@ export class Types extends Context.Service<
             ? Effect.succeed([])
             : Effect.map(repo.existing(ids), (known) => ids.filter((id) => !known.some((other) => other === id)))
         ),
+        named: Effect.fn("Types.named")(function* (words) {
+          if (words.length === 0) return new Map()
+          const found = yield* repo.named(words)
+          const others = words.filter((word) => !found.has(word))
+          return others.length === 0 ? found : new Map([...(yield* repo.aliased(others)), ...found])
+        }),
+        ensure: Effect.fn("Types.ensure")(function* (names) {
+          if (names.length === 0) return new Map()
+          const found = yield* repo.named(names)
+          const others = names.filter((name) => !found.has(name))
+          if (others.length === 0) return found
+          const made = yield* Effect.flatMap(repo.insertMissing(others), repo.many)
+          yield* changes.record(
+            ...made.map((type) => ({
+              topic: "type",
+              action: "created",
+              entity: "type",
+              entityId: String(type.id),
+              before: null,
+              after: type
+            }))
+          )
+          return yield* repo.named(names)
+        }),
         sync: db
           .transaction(
             Effect.gen(function* () {

@@ -1,0 +1,19 @@
+import { Effect, Layer } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { Api } from "#api.ts"
+import { Dashboard } from "./dashboard.service.ts"
+
+export const DashboardHttp = HttpApiBuilder.group(
+  Api,
+  "dashboard",
+  Effect.fn(function* (handlers) {
+    const dashboard = yield* Dashboard
+    return handlers.handleAll({
+      stats: () => dashboard.stats,
+      activity: ({ query }) => dashboard.activity(query.limit),
+      storage: ({ query }) => dashboard.storage(query),
+      lowStock: ({ query }) => dashboard.lowStock(query.threshold, query),
+      types: ({ query }) => dashboard.types(query)
+    })
+  })
+).pipe(Layer.provide(Dashboard.layer))

@@ -1,0 +1,201 @@
+import { Clock, Context, Effect, Layer, Metric } from "effect"
+import type { PartRow } from "../parts/part.ts"
+import { Parts } from "../parts/parts.service.ts"
+import { expandTerm, type FullTerm, tolerantStem } from "./expansion.ts"
+import { toTsquery } from "./lexemes.ts"
+import { parseQuery, type Term } from "./query.ts"
+import { byRank, type Expansion, type Ranked, rank } from "./ranking.ts"
+import { type Occurrence, SearchRepo } from "./search.repo.ts"
+import type { MatchedOn, SearchFilter, SearchResult } from "./search.ts"
+
+const durations = Metric.histogram("inventory_search_duration_seconds", {
+  description: "Time a search took, by the tier of its best hit",
+  boundaries: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1]
+})
+
+/**
+ * How many matching parts a statement looks at, and how many of those it gives back to be ranked, chosen by the fields the terms stand in,
+ * stock and label. So with up to `look` parts that have all words exactly, the best of them come first, whatever else matches. When more
+ * parts have them, those with all words in tags, part numbers or barcodes are looked for apart, and so are those in stock; which ones
+ * of the rest are looked at is up to the database.
+ */
+const look = 2000
+/** Of parts that match only by prefixes, typos or some of the terms. */
+const lookWide = 1000
+const keep = 200
+
+interface Hit extends Ranked {
+  readonly matchedOn: ReadonlyArray<MatchedOn>
+}
+
+export class Search extends Context.Service<
+  Search,
+  {
+    /** The best parts for what a person typed, best first. Neither `%` nor `_` nor any operator has a meaning in it. */
+    readonly find: (q: string, filter: SearchFilter, limit: number) => Effect.Effect<SearchResult>
+  }
+>()("inventory/Search") {
+  static readonly layerNoDeps = Layer.effect(
+    Search,
+    Effect.gen(function* () {
+      const repo = yield* SearchRepo
+      const parts = yield* Parts
+
+      const expand = Effect.fnUntraced(function* (terms: ReadonlyArray<Term>, ignored: ReadonlyArray<string>) {
+        const stems = new Set(terms.flatMap(({ stem }) => stem ?? []))
+        const tolerant = terms.flatMap((term) => tolerantStem(term) ?? [])
+        const known = stems.size === 0 ? [] : yield* repo.vocabulary([...stems], tolerant, ignored)
+        return terms.map((term) => expandTerm(term, known))
+      })
+
+      /** The terms decide what is told of a candidate, the sieve which candidates are the best when there are many. */
+      const candidates = (
+        query: string | null,
+        sieve: ReadonlyArray<ReadonlyArray<Expansion>>,
+        terms: ReadonlyArray<FullTerm>,
+        filter: SearchFilter,
+        look: number
+      ): Effect.Effect<ReadonlyArray<Occurrence>> => {
+        if (query === null) return Effect.succeed([])
+        const expansions = terms.flatMap((term) => term.expansions)
+        return repo.candidates({
+          query,
+          sieve: sieve.map((term) => ({
+            A: toTsquery([term], "any", ["A"]),
+            B: toTsquery([term], "any", ["B"]),
+            C: toTsquery([term], "any", ["C"]),
+            D: toTsquery([term], "any")
+          })),
+          lexemes: [...new Set(expansions.flatMap(({ lexemes, prefix }) => (prefix === true ? [] : lexemes)))],
+          withLabels: expansions.some(({ prefix }) => prefix === true),
+          filter,
+          look,
+          keep
+        })
+      }
+
+      const withEveryTerm = Effect.fnUntraced(function* (terms: ReadonlyArray<FullTerm>, filter: SearchFilter) {
+        const own = terms.map((term) => term.own)
+        const all = terms.map((term) => term.expansions)
+        const exactly = toTsquery(own, "every")
+        const widened = terms.some((term) => term.expansions.length > term.own.length)
+        const [exact, wide] = yield* Effect.all(
+          [
+            candidates(exactly, own, terms, filter, look),
+            candidates(widened ? `(${toTsquery(all, "every")}) & !(${exactly})` : null, all, terms, filter, lookWide)
+          ],
+          { concurrency: 2 }
+        )
+        if ((exact[0]?.looked ?? 0) < look) return rankAll(terms, [...exact, ...wide])
+        const [strong, stocked] = yield* Effect.all(
+          [
+            candidates(toTsquery(own, "every", ["A", "B"]), own, terms, filter, look),
+            candidates(filter.inStock === undefined ? exactly : null, own, terms, { ...filter, inStock: true }, look)
+          ],
+          { concurrency: 2 }
+        )
+        return rankAll(terms, [...exact, ...wide, ...strong, ...stocked])
+      })
+
+      /** All terms that any part has; all of them but one; any. */
+      const withSomeTerms = Effect.fnUntraced(function* (
+        terms: ReadonlyArray<FullTerm>,
+        present: ReadonlyArray<FullTerm>,
+        filter: SearchFilter,
+        limit: number
+      ) {
+        const all = present.map((term) => term.expansions)
+        const stages = [
+          present.length < terms.length ? toTsquery(all, "every") : null,
+          present.length > 2 && present.length < 6 ? all.map((_, n) => `(${toTsquery(all.toSpliced(n, 1), "every")})`).join(" | ") : null,
+          present.length > 1 ? toTsquery(all, "any") : null
+        ]
+        let hits: ReadonlyArray<Hit> = []
+        for (const query of stages) {
+          if (hits.length < limit) hits = distinct([...hits, ...rankAll(terms, yield* candidates(query, all, terms, filter, lookWide))])
+        }
+        return hits
+      })
+
+      const byTerms = Effect.fnUntraced(function* (expanded: ReadonlyArray<FullTerm>, filter: SearchFilter, limit: number) {
+        let terms = expanded
+        let hits = yield* withEveryTerm(terms, filter)
+        if (hits.length > 0 || limit === 0) return hits
+        const occurring = (terms: ReadonlyArray<FullTerm>) =>
+          repo.occurring(terms.map(({ expansions }) => toTsquery([expansions], "any") ?? ""))
+        let present = yield* occurring(terms)
+        // The vocabulary keeps a word for a while after its last part, and it must not hide what it is a typo of.
+        const stale = terms.flatMap(({ words }, n) => (present.has(n) ? [] : words))
+        if (stale.length > 0) {
+          terms = yield* expand(
+            terms.map(({ term }) => term),
+            stale
+          )
+          hits = yield* withEveryTerm(terms, filter)
+          if (hits.length > 0) return hits
+          present = yield* occurring(terms)
+        }
+        return yield* withSomeTerms(
+          terms,
+          terms.filter((_, n) => present.has(n)),
+          filter,
+          limit
+        )
+      })
+
+      const toItems = Effect.fnUntraced(function* (hits: ReadonlyArray<Hit>) {
+        const ids = hits.map(({ id4 }) => id4)
+        if (ids.length === 0) return []
+        const [rows, locations] = yield* Effect.all([parts.rows(ids), repo.locations(ids)], { concurrency: 2 })
+        const rowOf = new Map<string, PartRow>(rows.map((row) => [row.id4, row]))
+        return hits.flatMap(({ id4, matchedOn, score, tier }) => {
+          const row = rowOf.get(id4)
+          return row === undefined ? [] : [{ kind: "part" as const, tier, score, matchedOn, ...row, locations: locations.get(id4) ?? [] }]
+        })
+      })
+
+      const find = Effect.fnUntraced(function* (q: string, filter: SearchFilter, limit: number) {
+        const query = parseQuery(q)
+        const [whole, terms] = yield* Effect.all([repo.whole(query, filter, limit), expand(query.terms, [])], { concurrency: 2 })
+        const direct = whole.map(
+          ({ fields, id4, tier, totalQuantity }): Hit => ({
+            id4,
+            tier,
+            score: 1,
+            totalQuantity,
+            matchedOn: fields.map((field) => ({ field, term: q }))
+          })
+        )
+        const others = direct.length >= limit ? [] : yield* byTerms(terms, filter, direct.length === 0 ? limit : 0)
+        const hits = distinct([...direct, ...others])
+          .sort(byRank)
+          .slice(0, limit)
+        return { items: yield* toItems(hits), relaxed: hits[0]?.tier === 5 }
+      })
+
+      return Search.of({
+        find: Effect.fn("Search.find")(function* (q, filter, limit) {
+          const since = yield* Clock.currentTimeNanos
+          const result = yield* find(q, filter, limit)
+          const seconds = Number((yield* Clock.currentTimeNanos) - since) / 1e9
+          yield* Metric.update(Metric.withAttributes(durations, { tier: String(result.items[0]?.tier ?? "none") }), seconds)
+          return result
+        })
+      })
+    })
+  )
+  static readonly layer = this.layerNoDeps.pipe(Layer.provide([SearchRepo.layer, Parts.layer]))
+}
+
+const rankAll = (terms: ReadonlyArray<FullTerm>, occurrences: ReadonlyArray<Occurrence>): ReadonlyArray<Hit> =>
+  Array.from(
+    Map.groupBy(occurrences, ({ id4 }) => id4),
+    ([id4, of]) => ({
+      id4,
+      totalQuantity: of[0]?.totalQuantity ?? 0,
+      ...rank(terms, new Map(of.map(({ lexeme, positions }) => [lexeme, positions])))
+    })
+  ).flatMap(({ tier, ...hit }) => (tier === null ? [] : [{ tier, ...hit }]))
+
+/** The first of each part. */
+const distinct = (hits: ReadonlyArray<Hit>): Array<Hit> => [...new Map(hits.toReversed().map((hit) => [hit.id4, hit])).values()]
