@@ -1,0 +1,18 @@
+import { fileURLToPath } from "node:url"
+import { defineConfig } from "vitest/config"
+
+// The suite of the features once more, on an outside PostgreSQL 15, and what needs other real programs. What is left out here
+// starts an embedded database itself, or needs none.
+export default defineConfig({
+  test: {
+    root: fileURLToPath(new URL("../..", import.meta.url)),
+    include: ["test/inventory/**/*.test.ts", "test/platform/**/*.test.ts", "test/services/**/*.test.ts"],
+    exclude: ["test/platform/embedded-postgres.test.ts"],
+    globalSetup: ["test/services/outside-postgres.ts", "test/support/global-setup.ts"],
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 30_000
+  }
+})
