@@ -26,9 +26,9 @@ export default Effect.gen(function* () {
     undoes uuid constraint stock_operations_undoes_key unique constraint stock_operations_undoes_fk references stock_operations (id),
     created_at timestamptz not null default now()
   )`
-  yield* sql`create index stock_operations_at_index on stock_operations (at)`
-  yield* sql`create index stock_operations_kind_index on stock_operations (kind, id)`
-  yield* sql`create index stock_operations_principal_index on stock_operations (principal, id)`
+  yield* sql`create index stock_operations_at_index on stock_operations (at, id)`
+  yield* sql`create index stock_operations_kind_index on stock_operations (kind, at, id)`
+  yield* sql`create index stock_operations_principal_index on stock_operations (principal, at, id)`
 
   // Part and slot are values, not references: the ledger outlives both.
   yield* sql`create table stock_movements (

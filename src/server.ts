@@ -5,6 +5,7 @@ import { HttpApi, HttpApiBuilder } from "effect/http-api"
 import { Api, DocumentedApi } from "#api.ts"
 import { BoxesHttp } from "#inventory/boxes/boxes.http.ts"
 import { DashboardHttp } from "#inventory/dashboard/dashboard.http.ts"
+import { DashboardMetrics } from "#inventory/dashboard/dashboard.metrics.ts"
 import { LocationsHttp } from "#inventory/locations/locations.http.ts"
 import { PartsHttp } from "#inventory/parts/parts.http.ts"
 import { SearchHttp } from "#inventory/search/search.http.ts"
@@ -26,6 +27,7 @@ import { HealthHttp } from "#platform/system/health.http.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { SystemHttp, systemRoutes } from "#platform/system/system.http.ts"
 import { Metrics } from "#platform/telemetry/metrics.ts"
+import { pushedGauges } from "#platform/telemetry/otlp.ts"
 
 /** Every feature's handlers. */
 const Handlers = Layer.mergeAll(
@@ -33,6 +35,7 @@ const Handlers = Layer.mergeAll(
   SellerLinksHttp,
   SearchHttp,
   DashboardHttp,
+  DashboardMetrics,
   SellersHttp,
   StockHttp,
   TypesHttp,
@@ -40,7 +43,8 @@ const Handlers = Layer.mergeAll(
   LocationsHttp,
   ExportHttp,
   ChangesHttp,
-  HealthHttp
+  HealthHttp,
+  pushedGauges
 )
 
 const Routes = Layer.mergeAll(

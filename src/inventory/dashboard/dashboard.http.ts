@@ -10,9 +10,9 @@ export const DashboardHttp = HttpApiBuilder.group(
     const dashboard = yield* Dashboard
     return handlers.handleAll({
       stats: () => dashboard.stats,
-      activity: ({ query }) => dashboard.activity(query.limit),
+      activity: ({ query }) => dashboard.activity(query),
       storage: ({ query }) => dashboard.storage(query),
-      lowStock: ({ query }) => dashboard.lowStock(query.threshold, query),
+      lowStock: ({ query: { threshold, ...page } }) => dashboard.lowStock(threshold, page),
       types: ({ query }) => dashboard.types(query)
     })
   })

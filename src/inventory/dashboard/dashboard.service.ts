@@ -1,12 +1,15 @@
 import { Context, Effect, Layer } from "effect"
+import { Db } from "#platform/db/db.ts"
 import type { InvalidCursor, Page, PageParams } from "#platform/db/paging.ts"
 import type { InvalidRequest } from "#platform/http/problems.ts"
 import { Boxes } from "../boxes/boxes.service.ts"
+import type { PartRow } from "../parts/part.ts"
 import { Parts } from "../parts/parts.service.ts"
 import { Stock } from "../stock/stock.service.ts"
 import type { Operation } from "../stock/stock.ts"
 import { DashboardRepo } from "./dashboard.repo.ts"
-import type { BoxUsage, LowPart, Stats, TypeUsage } from "./dashboard.ts"
+import { type BoxUsage, lowStockThreshold, type Stats, type TypeUsage } from "./dashboard.ts"
+import { shared } from "./shared.ts"
 
 type Listed<A> = Effect.Effect<Page<A>, InvalidCursor | InvalidRequest>
 
@@ -14,11 +17,12 @@ export class Dashboard extends Context.Service<
   Dashboard,
   {
     readonly stats: Effect.Effect<Stats>
-    readonly activity: (limit: number) => Listed<Operation>
-    readonly storage: (params: PageParams) => Listed<BoxUsage>
-    /** Ascending by quantity, then id4; parts at 0 included. */
-    readonly lowStock: (threshold: number, params: PageParams) => Listed<LowPart>
-    /** Most parts first, types without parts included. */
+    /** Newest first. */
+    readonly activity: (params: PageParams) => Listed<Operation>
+    readonly storage: (params: PageParams & { readonly sort?: string | undefined }) => Listed<BoxUsage>
+    /** Parts at or below their own level, or without one at or below the threshold; the lowest first. */
+    readonly lowStock: (threshold: number | undefined, params: PageParams) => Listed<PartRow>
+    /** The types with most parts first. */
     readonly types: (params: PageParams) => Listed<TypeUsage>
   }
 >()("inventory/Dashboard") {
@@ -29,9 +33,19 @@ export class Dashboard extends Context.Service<
       const boxes = yield* Boxes
       const parts = yield* Parts
       const stock = yield* Stock
+      const db = yield* Db
+
+      // In transactions, for a connection each: on the connections that single statements share, others would wait behind these.
+      const stats = yield* shared(
+        Effect.map(
+          Effect.all([db.snapshot(repo.shelves), db.snapshot(repo.recent)], { concurrency: 2 }),
+          ([shelves, recent]): Stats => ({ ...shelves, ...recent })
+        )
+      )
+
       return Dashboard.of({
-        stats: Effect.withSpan(repo.stats, "Dashboard.stats"),
-        activity: Effect.fn("Dashboard.activity")((limit) => stock.operations({}, { limit })),
+        stats: stats.pipe(Effect.withSpan("Dashboard.stats")),
+        activity: Effect.fn("Dashboard.activity")((params) => stock.operations({}, { ...params, limit: params.limit ?? 20 })),
         storage: Effect.fn("Dashboard.storage")((params) =>
           Effect.map(boxes.list(params), (page) => ({
             ...page,
@@ -45,18 +59,16 @@ export class Dashboard extends Context.Service<
             }))
           }))
         ),
-        lowStock: Effect.fn("Dashboard.lowStock")(function* (threshold, params) {
-          const page = yield* repo.low(threshold, params)
-          const found = new Map((yield* parts.rows(page.items.map(({ id4 }) => id4))).map((part) => [part.id4 as string, part]))
-          return {
-            ...page,
-            items: page.items.flatMap(({ id4, level }) => {
-              const part = found.get(id4)
-              return part === undefined ? [] : [{ ...part, level }]
+        lowStock: Effect.fn("Dashboard.lowStock")((threshold = lowStockThreshold, params) =>
+          db.snapshot(
+            Effect.gen(function* () {
+              const page = yield* repo.low(threshold, params)
+              const rows = new Map((yield* parts.rows(page.items.map(({ id4 }) => id4))).map((part): [string, PartRow] => [part.id4, part]))
+              return { ...page, items: page.items.map(({ id4 }) => rows.get(id4)!) }
             })
-          }
-        }),
-        types: Effect.fn("Dashboard.types")((params) => repo.types(params))
+          )
+        ),
+        types: Effect.fn("Dashboard.types")((params) => db.snapshot(repo.types(params)))
       })
     })
   )

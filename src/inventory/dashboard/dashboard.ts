@@ -1,8 +1,10 @@
 import { Schema } from "effect"
-import { PartRow } from "../parts/part.ts"
 import { TypeId } from "../types/type.ts"
 
-/** The figures of the whole inventory, computed when they are asked for. Days are rolling 24 hours. */
+/** A part without a level of its own counts as low from here on. */
+export const lowStockThreshold = 5
+
+/** What the workshop holds, at one glance. Computed when asked, never stored. */
 export const Stats = Schema.Struct({
   parts: Schema.Int,
   totalQuantity: Schema.Int,
@@ -10,13 +12,14 @@ export const Stats = Schema.Struct({
   slots: Schema.Int,
   occupiedSlots: Schema.Int,
   types: Schema.Int,
+  /** Bookings of the last 7 × 24 and 30 × 24 hours. */
   operations7d: Schema.Int,
   operations30d: Schema.Int,
-  /** Parts at or below their own minQuantity, or at or below 5 where they have none. */
   lowStock: Schema.Int
 }).annotate({ identifier: "InventoryStats" })
 export type Stats = typeof Stats.Type
 
+/** How full a box is. */
 export const BoxUsage = Schema.Struct({
   boxNo: Schema.Int,
   description: Schema.String,
@@ -27,13 +30,11 @@ export const BoxUsage = Schema.Struct({
 }).annotate({ identifier: "BoxUsage" })
 export type BoxUsage = typeof BoxUsage.Type
 
-export const TypeUsage = Schema.Struct({ typeId: TypeId, name: Schema.String, parts: Schema.Int, quantity: Schema.Int }).annotate({
-  identifier: "TypeUsage"
-})
+/** How much there is of a type. */
+export const TypeUsage = Schema.Struct({
+  typeId: TypeId,
+  name: Schema.String,
+  parts: Schema.Int,
+  quantity: Schema.Int
+}).annotate({ identifier: "TypeUsage" })
 export type TypeUsage = typeof TypeUsage.Type
-
-/** A part that should be bought: `level` is its minQuantity, else the threshold that was asked for. */
-export const LowPart = Schema.Struct({ ...PartRow.fields, level: Schema.Int }).annotate({ identifier: "LowStockPart" })
-export type LowPart = typeof LowPart.Type
-
-export const defaultThreshold = 5

@@ -5,9 +5,13 @@ import { Instant, int, optionalText, text, webAddress } from "#platform/http/tex
 import { fold, squash } from "../search/fold.ts"
 import { NewSellerLink, SellerLink } from "../sellers/seller.ts"
 import { TypeId } from "../types/type.ts"
+import { Kicad, KicadEdit, mergeKicad, NewKicad } from "./kicad.ts"
+import { mostTags, Tag } from "./part-tag.ts"
 
 /** The label on the bag: four capitals, written by hand and read aloud. */
-export const Id4 = Schema.String.check(Schema.isPattern(/^[A-Z]{4}$/u)).pipe(Schema.brand("Id4")).annotate({ identifier: "Id4" })
+export const Id4 = Schema.String.check(Schema.isPattern(/^[A-Z]{4}$/u))
+  .pipe(Schema.brand("Id4"))
+  .annotate({ identifier: "Id4" })
 export type Id4 = typeof Id4.Type
 
 /** The place of an id among all there can be, in alphabetical order: for what is remembered of every part in little room. */
@@ -42,7 +46,9 @@ export const nthId4 = (n: number): Id4 => {
 }
 
 // Read aloud across a workshop; a short list of what nobody wants to find on a bag.
-const offensive = new Set(["ARSE", "COCK", "CRAP", "CUNT", "DAMN", "DYKE", "FAGG", "FUCK", "FUKK", "GAYS", "HEBE", "JEWS", "KKKK", "NAZY", "PAKY", "RAPE", "SEXY", "SPAZ", "SUCK", "TARD", "TURD", "TWAT", "WANK"])
+const offensive = new Set(
+  "ANUS ARSE CRAP CUNT DAMN DYKE FAGG FART FUCK FUKK GAYS HEBE JEWS KKKK NAZY PAKY RAPE SEXY SPAZ SUCK TARD TURD TWAT WANK".split(" ")
+)
 
 export const isDrawable = (id4: string) => !offensive.has(id4)
 
@@ -51,60 +57,37 @@ export const randomId4: Effect.Effect<Id4> = Random.nextIntBetween(0, id4Count, 
   Effect.repeat({ until: isDrawable })
 )
 
-/** Trimmed, lower case, inner white space becomes a hyphen. */
-export const normaliseTag = (tag: string) => tag.trim().toLowerCase().replaceAll(/\s+/gu, "-")
+/** What can be drawn and is not taken, in alphabetical order from the n-th on, then from the first. */
+export function* freeId4s(from: number, taken: (id4: string) => boolean): Generator<Id4, undefined> {
+  for (let n = 0; n < id4Count; n++) {
+    const id4 = nthId4((from + n) % id4Count)
+    if (isDrawable(id4) && !taken(id4)) yield id4
+  }
+}
 
-export const Tag = text(50).pipe(
-  Schema.decodeTo(Schema.String, SchemaTransformation.transform<string, string>({ decode: normaliseTag, encode: (s) => s }))
-)
+type Texts = ReadonlyArray<string>
 
-const distinct = (wire: Schema.Codec<ReadonlyArray<string>, ReadonlyArray<string>>) =>
+/** Of equal ones the first stays. */
+const distinct = (wire: Schema.Codec<Texts, Texts>) =>
   wire.pipe(
     Schema.decodeTo(
       Schema.Array(Schema.String),
-      SchemaTransformation.transform<ReadonlyArray<string>, ReadonlyArray<string>>({ decode: (all) => [...new Set(all)], encode: (all) => all })
+      SchemaTransformation.transform<Texts, Texts>({ decode: (all) => [...new Set(all)], encode: (all) => all })
     )
   )
 
-const Tags = distinct(Schema.Array(Tag).check(Schema.isMaxLength(30)))
+/** Null and a missing key mean none. */
+const orNone = (wire: Schema.Codec<Texts, Texts>) =>
+  Schema.NullOr(wire).pipe(
+    Schema.decodeTo(
+      Schema.Array(Schema.String),
+      SchemaTransformation.transform<Texts, Texts | null>({ decode: (all) => all ?? [], encode: (all) => all })
+    ),
+    Schema.withDecodingDefaultKey(Effect.succeed([]))
+  )
+
+const Tags = distinct(Schema.Array(Tag).check(Schema.isMaxLength(mostTags)))
 const Barcodes = distinct(Schema.Array(text(200)).check(Schema.isMaxLength(20)))
-
-const LibraryName = Schema.String.check(Schema.isPattern(/^[^:\s][^:]{0,98}:[^:]{1,100}$/u, { expected: "the form Library:Name" }))
-
-const kicadFields = {
-  symbol: Schema.NullOr(LibraryName),
-  footprint: Schema.NullOr(LibraryName),
-  reference: Schema.NullOr(text(200)),
-  value: Schema.NullOr(text(200)),
-  excludeFromBom: Schema.Boolean,
-  excludeFromBoard: Schema.Boolean,
-  excludeFromSim: Schema.Boolean
-}
-
-/** What a schematic editor needs to place the part. */
-export const Kicad = Schema.Struct(kicadFields).annotate({ identifier: "Kicad" })
-export type Kicad = typeof Kicad.Type
-
-const nothing = Effect.succeed(null)
-const NewKicad = Schema.Struct({
-  symbol: kicadFields.symbol.pipe(Schema.withDecodingDefaultKey(nothing)),
-  footprint: kicadFields.footprint.pipe(Schema.withDecodingDefaultKey(nothing)),
-  reference: kicadFields.reference.pipe(Schema.withDecodingDefaultKey(nothing)),
-  value: kicadFields.value.pipe(Schema.withDecodingDefaultKey(nothing)),
-  excludeFromBom: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(false))),
-  excludeFromBoard: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(false))),
-  excludeFromSim: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(false)))
-})
-
-const noKicad: Kicad = {
-  symbol: null,
-  footprint: null,
-  reference: null,
-  value: null,
-  excludeFromBom: false,
-  excludeFromBoard: false,
-  excludeFromSim: false
-}
 
 const PinCount = int(1, 10_000)
 const MinQuantity = int(0, 1_000_000_000)
@@ -137,20 +120,8 @@ export const PartFields = Schema.Struct({
   typeId: optional(TypeId),
   pinCount: optional(PinCount),
   minQuantity: optional(MinQuantity),
-  tags: Schema.NullOr(Tags).pipe(
-    Schema.decodeTo(
-      Schema.Array(Schema.String),
-      SchemaTransformation.transform<ReadonlyArray<string>, ReadonlyArray<string> | null>({ decode: (tags) => tags ?? [], encode: (tags) => tags })
-    ),
-    Schema.withDecodingDefaultKey(Effect.succeed([]))
-  ),
-  barcodes: Schema.NullOr(Barcodes).pipe(
-    Schema.decodeTo(
-      Schema.Array(Schema.String),
-      SchemaTransformation.transform<ReadonlyArray<string>, ReadonlyArray<string> | null>({ decode: (codes) => codes ?? [], encode: (codes) => codes })
-    ),
-    Schema.withDecodingDefaultKey(Effect.succeed([]))
-  ),
+  tags: orNone(Tags),
+  barcodes: orNone(Barcodes),
   kicad: optional(NewKicad)
 })
 export type PartFields = typeof PartFields.Type
@@ -163,7 +134,9 @@ export const descriptionHash = ({ description, manufacturerCode }: Pick<PartFiel
 
 export const NewPart = Schema.Struct({
   ...PartFields.fields,
-  sellerLinks: Schema.Array(NewSellerLink).check(Schema.isMaxLength(50)).pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
+  sellerLinks: Schema.Array(NewSellerLink)
+    .check(Schema.isMaxLength(50))
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
 }).annotate({ identifier: "NewPart" })
 export type NewPart = typeof NewPart.Type
 
@@ -177,19 +150,7 @@ export const PartEdit = Schema.Struct({
   minQuantity: Schema.optionalKey(Schema.NullOr(MinQuantity)),
   tags: Schema.optionalKey(Schema.NullOr(Tags)),
   barcodes: Schema.optionalKey(Schema.NullOr(Barcodes)),
-  kicad: Schema.optionalKey(
-    Schema.NullOr(
-      Schema.Struct({
-        symbol: Schema.optionalKey(kicadFields.symbol),
-        footprint: Schema.optionalKey(kicadFields.footprint),
-        reference: Schema.optionalKey(kicadFields.reference),
-        value: Schema.optionalKey(kicadFields.value),
-        excludeFromBom: Schema.optionalKey(Schema.NullOr(Schema.Boolean)),
-        excludeFromBoard: Schema.optionalKey(Schema.NullOr(Schema.Boolean)),
-        excludeFromSim: Schema.optionalKey(Schema.NullOr(Schema.Boolean))
-      })
-    )
-  )
+  kicad: Schema.optionalKey(Schema.NullOr(KicadEdit))
 }).annotate({ identifier: "PartEdit" })
 export type PartEdit = typeof PartEdit.Type
 
@@ -201,17 +162,9 @@ export const applyEdit = (part: PartFields, edit: PartEdit): PartFields => {
     ...plain,
     tags: tags === undefined ? part.tags : (tags ?? []),
     barcodes: barcodes === undefined ? part.barcodes : (barcodes ?? []),
-    kicad: kicad === undefined ? part.kicad : kicad === null ? null : mergeKicad(part.kicad ?? noKicad, kicad)
+    kicad: kicad === undefined ? part.kicad : kicad === null ? null : mergeKicad(part.kicad, kicad)
   }
 }
-
-const mergeKicad = (kicad: Kicad, edit: NonNullable<PartEdit["kicad"]>): Kicad => ({
-  ...kicad,
-  ...edit,
-  excludeFromBom: edit.excludeFromBom === undefined ? kicad.excludeFromBom : (edit.excludeFromBom ?? false),
-  excludeFromBoard: edit.excludeFromBoard === undefined ? kicad.excludeFromBoard : (edit.excludeFromBoard ?? false),
-  excludeFromSim: edit.excludeFromSim === undefined ? kicad.excludeFromSim : (edit.excludeFromSim ?? false)
-})
 
 /** Stock of a part in one slot. */
 export const StockInSlot = Schema.Struct({
@@ -263,6 +216,8 @@ export type ListedPart = typeof ListedPart.Type
 
 export const includes = ["locations"] as const
 
+export const partSorts = ["id4", "createdAt", "updatedAt", "description", "manufacturerCode", "totalQuantity"] as const
+
 export interface PartsFilter {
   readonly typeId?: ReadonlyArray<number> | undefined
   readonly tag?: ReadonlyArray<string> | undefined
@@ -286,17 +241,10 @@ export const BulkEdit = Schema.Struct({
     mountingType: Schema.optionalKey(Schema.NullOr(text(50))),
     minQuantity: Schema.optionalKey(Schema.NullOr(MinQuantity))
   }).pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
-  addTags: Tags.pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
-  removeTags: Tags.pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
+  addTags: orNone(Tags),
+  removeTags: orNone(Tags)
 }).annotate({ identifier: "PartBulkEdit" })
 export type BulkEdit = typeof BulkEdit.Type
-
-/** Another name for a tag; a target that exists already is merged into. */
-export const TagRename = Schema.Struct({ from: Tag, to: Tag }).annotate({ identifier: "PartTagRename" })
-export type TagRename = typeof TagRename.Type
-
-export const TagCount = Schema.Struct({ tag: Schema.String, parts: Schema.Int }).annotate({ identifier: "PartTagCount" })
-export type TagCount = typeof TagCount.Type
 
 /** What is left of a deleted part. */
 export interface RetiredPart {
@@ -307,7 +255,12 @@ export interface RetiredPart {
 
 export class PartNotFound extends Problem<PartNotFound>()(
   "PartNotFound",
-  { code: "part-not-found", status: 404, title: "No such part", help: "No part has this label. Labels are four letters; GET /api/search?q= finds parts by anything else." },
+  {
+    code: "part-not-found",
+    status: 404,
+    title: "No such part",
+    help: "No part has this label. Labels are four letters; GET /api/search?q= finds parts by anything else."
+  },
   { id4: Schema.String, index: Schema.optionalKey(Schema.Int) }
 ) {}
 
@@ -350,4 +303,3 @@ export class Id4SpaceExhausted extends Problem<Id4SpaceExhausted>()("Id4SpaceExh
   title: "All labels are used",
   help: "Every label that can be drawn was given out once; labels of deleted parts are not used again."
 }) {}
-

@@ -1,13 +1,15 @@
-import { Schema } from "effect"
+import { Schema, SchemaTransformation } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { InvalidCursor, Page, PageParams, SortParam } from "#platform/db/paging.ts"
 import { operation } from "#platform/http/endpoint.ts"
-import { Idempotent, IdempotencyHeader } from "#platform/http/idempotency.ts"
+import { IdempotencyHeader, Idempotent } from "#platform/http/idempotency.ts"
 import { asMergePatch } from "#platform/http/merge-patch.ts"
 import { Created, IfMatch, Versioned } from "#platform/http/preconditions.ts"
 import { InvalidRequest, PreconditionFailed } from "#platform/http/problems.ts"
-import { InstantInput, int, text } from "#platform/http/text.ts"
-import { SellerLinkExists, SellerPartNumberTaken } from "../sellers/seller.ts"
+import { InstantInput, text } from "#platform/http/text.ts"
+import { BoxNo } from "../boxes/slot.ts"
+import { SellerId, SellerLinkExists, SellerPartNumberTaken } from "../sellers/seller.ts"
+import { TypeId } from "../types/type.ts"
 import {
   BarcodeTaken,
   BulkEdit,
@@ -21,29 +23,40 @@ import {
   PartInUse,
   PartNotFound,
   PartRetired,
-  Tag,
-  TagCount,
-  TagRename
+  partSorts
 } from "./part.ts"
+import { mostTags, Tag, TagCount, TagRename } from "./part-tag.ts"
 
 const params = { id4: Id4InPath }
 const missing = [PartNotFound, PartRetired] as const
 
-const sorts = ["id4", "createdAt", "updatedAt", "description", "manufacturerCode", "totalQuantity"]
+const anyInclude = includes.join("|")
 
 /** `include=locations`, repeated or separated by commas. */
-const Include = Schema.Array(Schema.Literals(includes))
+const Include = Schema.Array(
+  Schema.String.check(Schema.isPattern(new RegExp(`^(${anyInclude})(,(${anyInclude}))*$`, "u"), { expected: includes.join(", ") }))
+).pipe(
+  Schema.decodeTo(
+    Schema.Array(Schema.Literals(includes)),
+    SchemaTransformation.transform<ReadonlyArray<(typeof includes)[number]>, ReadonlyArray<string>>({
+      decode: (all) => includes.filter((name) => all.some((some) => some.split(",").includes(name))),
+      encode: (all) => all
+    })
+  )
+)
 
 export class PartsApi extends HttpApiGroup.make("parts")
   .add(
     HttpApiEndpoint.get("list", "/parts", {
       query: {
         ...PageParams,
-        sort: SortParam(sorts, "-createdAt"),
-        typeId: Schema.optional(Schema.Array(int(1, 2_147_483_647)).annotate({ description: "Any of these types; repeat the parameter" })),
-        tag: Schema.optional(Schema.Array(Tag).annotate({ description: "All of these tags; repeat the parameter" })),
-        sellerId: Schema.optional(int(1, 2_147_483_647)),
-        boxNo: Schema.optional(int(1, 99_999)),
+        sort: SortParam(partSorts, "-createdAt"),
+        typeId: Schema.optional(Schema.Array(TypeId).annotate({ description: "Any of these types; repeat the parameter" })),
+        tag: Schema.optional(
+          Schema.Array(Tag).check(Schema.isMaxLength(mostTags)).annotate({ description: "All of these tags; repeat the parameter" })
+        ),
+        sellerId: Schema.optional(SellerId),
+        boxNo: Schema.optional(BoxNo),
         manufacturer: Schema.optional(text(255).annotate({ description: "Ignoring case" })),
         package: Schema.optional(text(100)),
         mountingType: Schema.optional(text(50)),
@@ -76,7 +89,14 @@ export class PartsApi extends HttpApiGroup.make("parts")
           description: "The label is drawn by the server. Stock is booked afterwards with POST /api/parts/{id4}/put.",
           example: {
             path: "/api/parts",
-            body: { description: "Timer IC, DIP-8", manufacturerCode: "NE555P", manufacturer: "Texas Instruments", tags: ["timer"], package: "DIP-8", pinCount: 8 }
+            body: {
+              description: "Timer IC, DIP-8",
+              manufacturerCode: "NE555P",
+              manufacturer: "Texas Instruments",
+              tags: ["timer"],
+              package: "DIP-8",
+              pinCount: 8
+            }
           }
         })
       ),

@@ -17,6 +17,9 @@ export interface FullTerm extends ExpandedTerm {
   readonly own: ReadonlyArray<Expansion>
   /** Words of the vocabulary that the others come from. */
   readonly words: ReadonlyArray<string>
+  /** Whether the vocabulary has the term itself, and in how many parts it stood when they were counted. */
+  readonly known: boolean
+  readonly parts: number
 }
 
 const mostTypos = 8
@@ -27,8 +30,8 @@ export const tolerantStem = (term: Term): string | null => (term._tag === "Word"
 export const expandTerm = (term: Term, known: ReadonlyArray<KnownWord>): FullTerm => {
   const { stem } = term
   const own = ownExpansions(term)
-  if (stem === null) return { term, text: term.text, own, words: [], expansions: own }
   const words = known.filter((word) => word.stem === stem)
+  const itself = words.find(({ word }) => word === stem)
   const beginning = words.flatMap(
     ({ similarity, word }): ReadonlyArray<Expansion> =>
       similarity === null && word !== stem ? [{ lexemes: [word], kind: "prefix", quality: 0.8 }] : []
@@ -38,7 +41,9 @@ export const expandTerm = (term: Term, known: ReadonlyArray<KnownWord>): FullTer
     text: term.text,
     own,
     words: words.map(({ word }) => word),
-    expansions: [...own, ...beginning, ...typosOf(stem, words)]
+    known: itself !== undefined,
+    parts: itself?.parts ?? 0,
+    expansions: stem === null ? own : [...own, ...beginning, ...typosOf(stem, words)]
   }
 }
 

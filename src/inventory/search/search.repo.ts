@@ -15,8 +15,8 @@ const Whole = Schema.Struct({
 const Occurrence = Schema.Struct({
   id4: Schema.String,
   totalQuantity: Schema.Int,
-  /** How many parts were looked at. */
-  looked: Schema.Int,
+  /** Of how many its part is one of the best. */
+  sorted: Schema.Int,
   lexeme: Schema.String,
   positions: Schema.Array(Schema.Int)
 })
@@ -53,7 +53,7 @@ const make = Effect.gen(function* () {
   const after = sql.literal(`U&'\\+10FFFF'`)
 
   return {
-    /** Tiers 0 to 2, best first: the query as a whole is a label, a slot, or a number or its beginning. */
+    /** Tiers 0 to 2: the query as a whole is a label, a slot, or a number or its beginning. At most `limit` of 0 and 1, and of 2. */
     whole: Effect.fn("SearchRepo.whole")(
       (
         query: {
@@ -64,35 +64,37 @@ const make = Effect.gen(function* () {
         filter: SearchFilter,
         limit: number
       ) => {
-        const { id4, location, squashed } = query
-        const found = [
-          ...(id4 === null ? [] : [sql`select id4, 0 as tier, 'id4' as field from parts where id4 = ${id4}`]),
-          ...(location === null
-            ? []
-            : [sql`select part_id4, 0, 'location' from part_locations where box_no = ${location.boxNo} and loc_no = ${location.locNo}`]),
-          ...(squashed === ""
-            ? []
-            : [
-                sql`select id4, 1, 'manufacturerCode' from parts where manufacturer_code_squashed = ${squashed}`,
-                sql`select k.part_id4, 1, 'sellerPartNumber' from seller_part_numbers n join seller_links k on k.id = n.link_id
-                  where n.squashed = ${squashed}`,
-                sql`select part_id4, 1, 'barcode' from part_barcodes where squashed = ${squashed}`
-              ]),
-          ...(Array.from(squashed).length < 3
-            ? []
-            : [
-                sql`select id4, 2, 'manufacturerCode' from parts
-                  where manufacturer_code_squashed > ${squashed} and manufacturer_code_squashed < ${squashed} || ${after}`
-              ])
-        ]
-        const [first, ...others] = found
-        if (first === undefined) return Effect.succeed([])
-        const union = others.reduce((united, one) => sql`${united} union all ${one}`, first)
+        const beginning = Array.from(query.squashed).length < 3 ? null : query.squashed
+        // Thousands of part numbers may begin like this: their stock is looked up in the order of the labels until there are enough.
+        const longer = (stock: Statement.Fragment) => sql`
+          (select l.id4, s.total from longer l cross join lateral
+            (select total from part_stock where part_id4 = l.id4 and ${stock} offset 0) s
+            where ${passes(filter, sql`l.id4`)} order by l.id4 limit ${limit})`
         return whole(sql`
-          select d.id4, min(d.tier)::int as tier, array_agg(distinct d.field) as fields, s.total::float8 as "totalQuantity"
-          from (${union}) as d (id4, tier, field) join part_stock s on s.part_id4 = d.id4
-          where ${passes(filter, sql`d.id4`)}
-          group by d.id4, s.total order by min(d.tier), s.total > 0 desc, d.id4 limit ${limit}`)
+          with q as materialized (
+            select ${query.id4}::text collate "C" as id4, ${query.location?.boxNo ?? null}::integer as box_no,
+              ${query.location?.locNo ?? null}::integer as loc_no, nullif(${query.squashed}, '') collate "C" as code,
+              ${beginning}::text collate "C" as beginning),
+          equal as (
+            select id4, 0 as tier, 'id4' as field from parts where id4 = (select id4 from q)
+            union all
+            select part_id4, 0, 'location' from part_locations where box_no = (select box_no from q) and loc_no = (select loc_no from q)
+            union all
+            select id4, 1, 'manufacturerCode' from parts where manufacturer_code_squashed = (select code from q)
+            union all
+            select k.part_id4, 1, 'sellerPartNumber' from seller_part_numbers n join seller_links k on k.id = n.link_id
+              where n.squashed = (select code from q)
+            union all
+            select part_id4, 1, 'barcode' from part_barcodes where squashed = (select code from q)),
+          longer as materialized (
+            select id4 from parts where manufacturer_code_squashed > (select beginning from q)
+              and manufacturer_code_squashed < (select beginning from q) || ${after} order by id4)
+          (select e.id4, min(e.tier)::integer as tier, array_agg(distinct e.field) as fields, s.total::float8 as "totalQuantity"
+            from equal e join part_stock s on s.part_id4 = e.id4 where ${passes(filter, sql`e.id4`)}
+            group by e.id4, s.total order by min(e.tier), s.total > 0 desc, e.id4 limit ${limit})
+          union all
+          select b.id4, 2, array['manufacturerCode'], b.total::float8
+          from (${longer(sql`total > 0`)} union all ${longer(sql`total = 0`)} limit ${limit}) b`)
       }
     ),
 
@@ -103,33 +105,33 @@ const make = Effect.gen(function* () {
     vocabulary: Effect.fn("SearchRepo.vocabulary")(
       (stems: ReadonlyArray<string>, tolerant: ReadonlyArray<string>, ignored: ReadonlyArray<string>) =>
         known(sql`
-          with stems as materialized (select s.stem collate "C" as stem from unnest(${stems}::text[]) as s (stem)),
+          with q as materialized (select ${stems}::text[] as stems, ${tolerant}::text[] as tolerant, ${ignored}::text[] as ignored),
+          stems as materialized (select s.stem collate "C" as stem from unnest((select stems from q)) as s (stem)),
           beginning as materialized (
             select s.stem, w.word, w.parts from stems s cross join lateral (
-              (select word, parts from search_words where word = s.stem)
+              (select word, parts from search_words where word = s.stem and word <> all((select ignored from q)::text[]))
               union all
               (select b.word, b.parts from (
                 (select word, parts from search_words
-                  where word > s.stem and word < s.stem || ${after} and parts > 1 and word <> all(${ignored}::text[])
+                  where word > s.stem and word < s.stem || ${after} and parts > 1 and word <> all((select ignored from q)::text[])
                   order by parts desc, word limit 20)
                 union all
                 (select word, parts from search_words
-                  where word > s.stem and word < s.stem || ${after} and parts = 1 and word <> all(${ignored}::text[])
+                  where word > s.stem and word < s.stem || ${after} and parts = 1 and word <> all((select ignored from q)::text[])
                   order by word limit 20)) b
-                order by b.parts desc, b.word limit 20)) w
-            where w.word <> all(${ignored}::text[]))
+                order by b.parts desc, b.word limit 20)) w)
           select stem, word, parts, null::float8 as similarity from beginning
           union all
           select s.stem, w.word, w.parts, w.similarity::float8 from stems s cross join lateral (
             select word, parts, similarity(word, s.stem) as similarity from search_words
-            where word % s.stem and word <> all(${ignored}::text[])
+            where word % s.stem and word <> all((select ignored from q)::text[])
             order by similarity(word, s.stem) desc, word limit 100) w
-          where s.stem = any(${tolerant}::text[]) and not exists (select from beginning b where b.stem = s.stem)`)
+          where s.stem = any((select tolerant from q)::text[]) and not exists (select from beginning b where b.stem = s.stem)`)
     ),
 
     /**
-     * The lexemes asked for of parts that match the query: of the first `look` parts that the index finds, the `keep` best by the
-     * fields in which the terms of the sieve stand, in stock before empty, by label.
+     * The lexemes asked for of parts that match the query. Of the first `look` parts that the index finds, the `sort` best by the fields
+     * in which the terms of the sieve stand; of those the `keep` best, in stock before empty.
      */
     candidates: Effect.fn("SearchRepo.candidates")(
       (options: {
@@ -139,6 +141,7 @@ const make = Effect.gen(function* () {
         readonly withLabels: boolean
         readonly filter: SearchFilter
         readonly look: number
+        readonly sort: number
         readonly keep: number
       }) => {
         const joined = (fragments: ReadonlyArray<Statement.Fragment>) => fragments.reduce((before, next) => sql`${before} ${next}`, sql``)
@@ -156,16 +159,18 @@ const make = Effect.gen(function* () {
         )
         return occurrences(sql`
           with q as materialized (select ${options.query}::tsquery as query ${joined(columns)})
-          select b.id4, b."totalQuantity", b.looked, u.lexeme, u.positions
+          select k.id4, k."totalQuantity", k.sorted, u.lexeme, u.positions
           from (
-            select l.*, count(*) over ()::int as looked
+            select s.*, count(*) over ()::int as sorted
             from (
-              select d.part_id4 as id4, (select s.total::float8 from part_stock s where s.part_id4 = d.part_id4) as "totalQuantity",
-                0 ${joined(weights)} as weight
-              from search_documents d where d.words @@ (select query from q) and ${passes(options.filter, sql`d.part_id4`)}
-              limit ${options.look}) l
-            order by l.weight desc, l."totalQuantity" > 0 desc, l.id4 limit ${options.keep}) b
-          join search_documents d on d.part_id4 = b.id4
+              select l.*, (select s.total::float8 from part_stock s where s.part_id4 = l.id4) as "totalQuantity"
+              from (
+                select d.part_id4 as id4, 0 ${joined(weights)} as weight
+                from search_documents d where d.words @@ (select query from q) and ${passes(options.filter, sql`d.part_id4`)}
+                limit ${options.look}) l
+              order by l.weight desc, l.id4 limit ${options.sort}) s
+            order by s.weight desc, s."totalQuantity" > 0 desc, s.id4 limit ${options.keep}) k
+          join search_documents d on d.part_id4 = k.id4
           cross join lateral unnest(d.words) u
           where u.lexeme = any(${options.lexemes}::text[]) ${options.withLabels ? sql`or starts_with(u.lexeme, '=')` : sql``}`)
       }

@@ -14,15 +14,19 @@ const durations = Metric.histogram("inventory_search_duration_seconds", {
 })
 
 /**
- * How many matching parts a statement looks at, and how many of those it gives back to be ranked, chosen by the fields the terms stand in,
- * stock and label. So with up to `look` parts that have all words exactly, the best of them come first, whatever else matches. When more
- * parts have them, those with all words in tags, part numbers or barcodes are looked for apart, and so are those in stock; which ones
- * of the rest are looked at is up to the database.
+ * Of how many parts that have all words exactly the best are found: by the fields in which the words stand, in PostgreSQL's four classes of
+ * weight. Only among the best `sort` of them is stock looked at, and only some are ranked to the last digit. When more parts have the words,
+ * which of them are looked at is up to the database.
  */
-const look = 2000
-/** Of parts that match only by prefixes, typos or some of the terms. */
-const lookWide = 1000
-const keep = 200
+const look = 5000
+const sort = 400
+/** Of parts that match otherwise: by the beginning of a word, with a typo, by some of the terms. */
+const lookWide = 400
+
+interface Limits {
+  readonly look: number
+  readonly keep: number
+}
 
 interface Hit extends Ranked {
   readonly matchedOn: ReadonlyArray<MatchedOn>
@@ -54,7 +58,7 @@ export class Search extends Context.Service<
         sieve: ReadonlyArray<ReadonlyArray<Expansion>>,
         terms: ReadonlyArray<FullTerm>,
         filter: SearchFilter,
-        look: number
+        { keep, look }: Limits
       ): Effect.Effect<ReadonlyArray<Occurrence>> => {
         if (query === null) return Effect.succeed([])
         const expansions = terms.flatMap((term) => term.expansions)
@@ -70,31 +74,28 @@ export class Search extends Context.Service<
           withLabels: expansions.some(({ prefix }) => prefix === true),
           filter,
           look,
+          sort,
           keep
         })
       }
 
-      const withEveryTerm = Effect.fnUntraced(function* (terms: ReadonlyArray<FullTerm>, filter: SearchFilter) {
+      const withEveryTerm = Effect.fnUntraced(function* (terms: ReadonlyArray<FullTerm>, filter: SearchFilter, limit: number) {
         const own = terms.map((term) => term.own)
-        const all = terms.map((term) => term.expansions)
         const exactly = toTsquery(own, "every")
-        const widened = terms.some((term) => term.expansions.length > term.own.length)
-        const [exact, wide] = yield* Effect.all(
-          [
-            candidates(exactly, own, terms, filter, look),
-            candidates(widened ? `(${toTsquery(all, "every")}) & !(${exactly})` : null, all, terms, filter, lookWide)
-          ],
-          { concurrency: 2 }
+        const keep = keepFor(limit)
+        // Of words that stand in more parts than can be looked at, as many as can be sorted are as good.
+        const common = terms.every(({ parts }) => parts > look)
+        const exact = yield* candidates(exactly, own, terms, filter, { look: common ? sort : look, keep })
+        const hits = rankAll(terms, exact)
+        if ((exact[0]?.sorted ?? 0) >= sort) return hits
+
+        // With enough parts that have the words exactly, prefixes are for what is still being typed and for part numbers.
+        const wide = terms.map((term, n) =>
+          hits.length >= limit && term.known && n < terms.length - 1 && !looksLikePartNumber(term) ? term.own : term.expansions
         )
-        if ((exact[0]?.looked ?? 0) < look) return rankAll(terms, [...exact, ...wide])
-        const [strong, stocked] = yield* Effect.all(
-          [
-            candidates(toTsquery(own, "every", ["A", "B"]), own, terms, filter, look),
-            candidates(filter.inStock === undefined ? exactly : null, own, terms, { ...filter, inStock: true }, look)
-          ],
-          { concurrency: 2 }
-        )
-        return rankAll(terms, [...exact, ...wide, ...strong, ...stocked])
+        if (wide.every((expansions, n) => expansions.length === own[n]?.length)) return hits
+        const query = `(${toTsquery(wide, "every")}) & !(${exactly})`
+        return distinct([...hits, ...rankAll(terms, yield* candidates(query, wide, terms, filter, { look: lookWide, keep }))])
       })
 
       /** All terms that any part has; all of them but one; any. */
@@ -112,15 +113,24 @@ export class Search extends Context.Service<
         ]
         let hits: ReadonlyArray<Hit> = []
         for (const query of stages) {
-          if (hits.length < limit) hits = distinct([...hits, ...rankAll(terms, yield* candidates(query, all, terms, filter, lookWide))])
+          if (hits.length < limit)
+            hits = distinct([
+              ...hits,
+              ...rankAll(terms, yield* candidates(query, all, terms, filter, { look: lookWide, keep: keepFor(limit) }))
+            ])
         }
         return hits
       })
 
-      const byTerms = Effect.fnUntraced(function* (expanded: ReadonlyArray<FullTerm>, filter: SearchFilter, limit: number) {
+      const byTerms = Effect.fnUntraced(function* (
+        expanded: ReadonlyArray<FullTerm>,
+        filter: SearchFilter,
+        limit: number,
+        mayRelax: boolean
+      ) {
         let terms = expanded
-        let hits = yield* withEveryTerm(terms, filter)
-        if (hits.length > 0 || limit === 0) return hits
+        let hits = yield* withEveryTerm(terms, filter, limit)
+        if (hits.length > 0 || !mayRelax) return hits
         const occurring = (terms: ReadonlyArray<FullTerm>) =>
           repo.occurring(terms.map(({ expansions }) => toTsquery([expansions], "any") ?? ""))
         let present = yield* occurring(terms)
@@ -131,7 +141,7 @@ export class Search extends Context.Service<
             terms.map(({ term }) => term),
             stale
           )
-          hits = yield* withEveryTerm(terms, filter)
+          hits = yield* withEveryTerm(terms, filter, limit)
           if (hits.length > 0) return hits
           present = yield* occurring(terms)
         }
@@ -166,7 +176,7 @@ export class Search extends Context.Service<
             matchedOn: fields.map((field) => ({ field, term: q }))
           })
         )
-        const others = direct.length >= limit ? [] : yield* byTerms(terms, filter, direct.length === 0 ? limit : 0)
+        const others = direct.length >= limit ? [] : yield* byTerms(terms, filter, limit, direct.length === 0)
         const hits = distinct([...direct, ...others])
           .sort(byRank)
           .slice(0, limit)
@@ -186,6 +196,10 @@ export class Search extends Context.Service<
   )
   static readonly layer = this.layerNoDeps.pipe(Layer.provide([SearchRepo.layer, Parts.layer]))
 }
+
+const keepFor = (limit: number) => Math.max(40, 2 * limit)
+
+const looksLikePartNumber = ({ text }: FullTerm) => /\d/u.test(text) && /\p{L}/u.test(text)
 
 const rankAll = (terms: ReadonlyArray<FullTerm>, occurrences: ReadonlyArray<Occurrence>): ReadonlyArray<Hit> =>
   Array.from(

@@ -2,10 +2,10 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
 import { InvalidCursor, Page, PageParams } from "#platform/db/paging.ts"
 import { operation } from "#platform/http/endpoint.ts"
-import { Idempotent, IdempotencyHeader } from "#platform/http/idempotency.ts"
+import { IdempotencyHeader, Idempotent } from "#platform/http/idempotency.ts"
 import { InvalidRequest } from "#platform/http/problems.ts"
-import { InstantInput, int, text } from "#platform/http/text.ts"
-import { LocationNotFound } from "../boxes/slot.ts"
+import { InstantInput, text } from "#platform/http/text.ts"
+import { BoxNo, LocationNotFound } from "../boxes/slot.ts"
 import { Id4InAnyCase, Id4InPath, PartNotFound, PartRetired, StockInSlot } from "../parts/part.ts"
 import {
   AlreadyUndone,
@@ -65,7 +65,8 @@ export class StockApi extends HttpApiGroup.make("stock")
         operation({
           role: "editor",
           summary: "Take pieces out of a slot",
-          description: "Without a slot it works while the part lies in exactly one. Too little: nothing is booked and the answer says what is there.",
+          description:
+            "Without a slot it works while the part lies in exactly one. Too little: nothing is booked and the answer says what is there.",
           example: { path: "/api/parts/ABCD/take", body: { quantity: 2, note: "prototype" } }
         })
       ),
@@ -97,7 +98,8 @@ export class StockApi extends HttpApiGroup.make("stock")
         operation({
           role: "editor",
           summary: "Set a slot to what was counted",
-          description: "Books the difference, and the count itself when there is none. With `expected` it is refused when someone booked in the meantime.",
+          description:
+            "Books the difference, and the count itself when there is none. With `expected` it is refused when someone booked in the meantime.",
           example: { path: "/api/parts/ABCD/count", body: { slot: { boxNo: 1, locNo: 1 }, counted: 17 } }
         })
       ),
@@ -132,7 +134,7 @@ export class StockApi extends HttpApiGroup.make("stock")
         ...PageParams,
         ...span,
         id4: Schema.optional(Id4InAnyCase),
-        boxNo: Schema.optional(int(1, 99_999)),
+        boxNo: Schema.optional(BoxNo),
         principal: Schema.optional(text(255))
       },
       success: Page(Operation),
@@ -184,7 +186,8 @@ export class StockApi extends HttpApiGroup.make("stock")
         operation({
           role: "editor",
           summary: "Up to 200 bookings at once",
-          description: "In the order given. atomic (the default): the first refusal refuses all and its problem carries `index`. Otherwise every command has its own result or problem.",
+          description:
+            "In the order given. atomic (the default): the first refusal refuses all and its problem carries `index`. Otherwise every command has its own result or problem.",
           example: {
             path: "/api/stock/batch",
             body: { atomic: false, operations: [{ verb: "put", id4: "ABCD", slot: { boxNo: 1, locNo: 1 }, quantity: 3 }] }

@@ -9,10 +9,10 @@ export const StockHttp = HttpApiBuilder.group(
   Effect.fn(function* (handlers) {
     const stock = yield* Stock
     return handlers.handleAll({
-      put: ({ params, payload }) => stock.book({ verb: "put", id4: params.id4, ...payload }),
-      take: ({ params, payload }) => stock.book({ verb: "take", id4: params.id4, ...payload }),
-      move: ({ params, payload }) => stock.book({ verb: "move", id4: params.id4, ...payload }),
-      count: ({ params, payload }) => stock.book({ verb: "count", id4: params.id4, ...payload }),
+      put: ({ params, payload }) => stock.put({ verb: "put", id4: params.id4, ...payload }),
+      take: ({ params, payload }) => stock.take({ verb: "take", id4: params.id4, ...payload }),
+      move: ({ params, payload }) => stock.move({ verb: "move", id4: params.id4, ...payload }),
+      count: ({ params, payload }) => stock.count({ verb: "count", id4: params.id4, ...payload }),
       locations: ({ params, query }) => stock.locations(params.id4, query),
       history: ({ params, query }) => stock.history(params.id4, query, query),
       operations: ({ query }) => stock.operations(query, query),

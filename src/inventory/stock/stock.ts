@@ -1,4 +1,4 @@
-import { Effect, Schema } from "effect"
+import { Effect, Schema, SchemaTransformation } from "effect"
 import { Problem } from "#platform/http/problems.ts"
 import { blankableText, Instant, int } from "#platform/http/text.ts"
 import { LocationNotFound, Slot } from "../boxes/slot.ts"
@@ -12,7 +12,15 @@ export const Kind = Schema.Literals(kinds)
 export type Kind = typeof Kind.Type
 
 const Quantity = int(1, mostPieces)
-const Note = { note: Schema.NullOr(blankableText(500)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(null))) }
+const Note = {
+  note: Schema.NullOr(blankableText(500)).pipe(
+    Schema.decodeTo(
+      Schema.NullOr(Schema.String),
+      SchemaTransformation.transform<string | null, string | null>({ decode: (note) => note || null, encode: (note) => note })
+    ),
+    Schema.withDecodingDefaultKey(Effect.succeed(null))
+  )
+}
 
 export const Put = Schema.Struct({ slot: Slot, quantity: Quantity, ...Note }).annotate({ identifier: "StockPut" })
 /** Without `slot` it works while the part lies in exactly one. */
@@ -43,6 +51,7 @@ export const BatchItem = Schema.Union([
   Schema.Struct({ verb: Schema.Literal("move"), ...id4, ...Move.fields }).check(otherSlot),
   Schema.Struct({ verb: Schema.Literal("count"), ...id4, ...Count.fields })
 ]).annotate({ identifier: "StockCommand" })
+export type BatchItem = typeof BatchItem.Type
 
 export const Batch = Schema.Struct({
   /** All or nothing; otherwise each command stands for itself. */
@@ -117,7 +126,11 @@ export class LocationAmbiguous extends Problem<LocationAmbiguous>()(
     title: "The part lies in several slots",
     help: "Without a slot a take works only while the part lies in exactly one. Name one of `locations`."
   },
-  { id4: Schema.String, locations: Schema.Array(Schema.Struct({ boxNo: Schema.Int, locNo: Schema.Int, location: Schema.String, quantity: Schema.Int })), ...index }
+  {
+    id4: Schema.String,
+    locations: Schema.Array(Schema.Struct({ boxNo: Schema.Int, locNo: Schema.Int, location: Schema.String, quantity: Schema.Int })),
+    ...index
+  }
 ) {}
 
 export class QuantityTooLarge extends Problem<QuantityTooLarge>()(
@@ -155,7 +168,12 @@ export class StockChanged extends Problem<StockChanged>()(
 
 export class OperationNotFound extends Problem<OperationNotFound>()(
   "OperationNotFound",
-  { code: "operation-not-found", status: 404, title: "No such booking", help: "No booking has this id. GET /api/stock/operations lists them." },
+  {
+    code: "operation-not-found",
+    status: 404,
+    title: "No such booking",
+    help: "No booking has this id. GET /api/stock/operations lists them."
+  },
   { operationId: Schema.String }
 ) {}
 
@@ -167,14 +185,14 @@ export class AlreadyUndone extends Problem<AlreadyUndone>()(
     title: "The booking was undone already",
     help: "A booking is undone once. `undoneBy` names the booking that did it."
   },
-  { undoneBy: Schema.NullOr(Schema.String) }
+  { undoneBy: Schema.String }
 ) {}
 
 export class NotUndoable extends Problem<NotUndoable>()("NotUndoable", {
   code: "not-undoable",
   status: 409,
   title: "This booking cannot be undone",
-  help: "An undo is not undone, and a booking of a deleted part cannot be taken back. Book what is right now instead."
+  help: "An undo is not undone, a booking of a deleted part cannot be taken back, and a count that found no difference moved nothing. Book what is right now instead."
 }) {}
 
 export class LocationGone extends Problem<LocationGone>()(
@@ -200,37 +218,22 @@ export const refusals = [
   StockChanged
 ] as const
 export const Refusal = Schema.Union(refusals)
-/** What each verb can be refused with. */
-export interface RefusalsOf {
-  readonly put: PartNotFound | PartRetired | LocationNotFound | QuantityTooLarge
-  readonly take: PartNotFound | PartRetired | LocationNotFound | PartNotInLocation | InsufficientStock | LocationAmbiguous
-  readonly move: PartNotFound | PartRetired | LocationNotFound | PartNotInLocation | InsufficientStock | QuantityTooLarge
-  readonly count: PartNotFound | PartRetired | LocationNotFound | StockChanged
-}
-
-export const refusalCodes = [
-  "part-not-found",
-  "part-retired",
-  "location-not-found",
-  "part-not-in-location",
-  "insufficient-stock",
-  "location-ambiguous",
-  "quantity-too-large",
-  "stock-changed"
-] as const
 export type Refusal = typeof Refusal.Type
 
-/** One command's outcome in a batch that is not all or nothing. */
+/** What became of each command of a batch, in the order given. */
 export const BatchResult = Schema.Struct({
   results: Schema.Array(Schema.Union([Booked, Schema.Struct({ problem: Refusal })]))
 }).annotate({ identifier: "StockBatchResult" })
 export type BatchResult = typeof BatchResult.Type
 
-export interface OperationsFilter {
+export interface HistoryFilter {
   readonly kind?: Kind | undefined
+  readonly from?: string | undefined
+  readonly to?: string | undefined
+}
+
+export interface OperationsFilter extends HistoryFilter {
   readonly id4?: string | undefined
   readonly boxNo?: number | undefined
   readonly principal?: string | undefined
-  readonly from?: string | undefined
-  readonly to?: string | undefined
 }

@@ -176,10 +176,12 @@ export class Imports extends Context.Service<
       })
 
       const book = Effect.fnUntraced(function* (planned: ReadonlyArray<PlannedRow>, idOf: (part: Meant) => Id4, job: Job) {
+        const rejected = new Map<number, ReadonlyArray<Problem>>()
         const { source, stockMode } = job.options
         const booked = planned.flatMap(({ line, part, stock: booking }) =>
           booking === null ? [] : [{ line, id4: idOf(part), ...booking }]
         )
+        if (booked.length === 0) return rejected
         const results = yield* stock.bookAll(
           booked.map(({ id4, line, quantity, slot }): Command => {
             const what = { id4, slot, kind: "import", note: source === null ? `line ${line}` : `${source}, line ${line}` } as const
@@ -187,7 +189,6 @@ export class Imports extends Context.Service<
           })
         )
         const { nameOf } = job.survey.header
-        const rejected = new Map<number, ReadonlyArray<Problem>>()
         for (const [at, result] of results.entries()) {
           if (Result.isSuccess(result)) continue
           const column = nameOf(result.failure.code === "location-not-found" ? "locNo" : "quantity")

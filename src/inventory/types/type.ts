@@ -9,6 +9,12 @@ export type TypeId = typeof TypeId.Type
 /** In a path: an impossible id is answered like an unknown one, so it must decode. */
 export const TypeIdInPath = idInPath(TypeId)
 
+/** How KiCad names a symbol or footprint: `Device:R`. */
+export const LibraryName = text(200)
+  .check(Schema.isPattern(/^[^:]+:[^:]+$/u, { expected: "the form Library:Name" }))
+  .annotate({ description: "Library:Name" })
+const optionalName = Schema.NullOr(LibraryName).pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)))
+
 const fields = {
   name: text(100),
   group: optionalText(50),
@@ -16,8 +22,8 @@ const fields = {
     .check(Schema.isMaxLength(20))
     .pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
   reference: optionalText(10),
-  kicadSymbol: optionalText(200),
-  kicadFootprint: optionalText(200)
+  kicadSymbol: optionalName,
+  kicadFootprint: optionalName
 }
 
 /** The category of a part: Resistor, Relay. `reference` is the designator in schematics; `aliases` are other words for it that search knows. */
@@ -29,8 +35,8 @@ export const TypeEdit = Schema.Struct({
   group: Schema.optionalKey(Schema.NullOr(text(50))),
   aliases: Schema.optionalKey(Schema.NullOr(Schema.Array(text(50)).check(Schema.isMaxLength(20)))),
   reference: Schema.optionalKey(Schema.NullOr(text(10))),
-  kicadSymbol: Schema.optionalKey(Schema.NullOr(text(200))),
-  kicadFootprint: Schema.optionalKey(Schema.NullOr(text(200)))
+  kicadSymbol: Schema.optionalKey(Schema.NullOr(LibraryName)),
+  kicadFootprint: Schema.optionalKey(Schema.NullOr(LibraryName))
 }).annotate({ identifier: "PartTypeEdit" })
 export type TypeEdit = typeof TypeEdit.Type
 

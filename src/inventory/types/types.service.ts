@@ -4,6 +4,7 @@ import { Db, type Transaction } from "#platform/db/db.ts"
 import type { InvalidCursor, Page, PageParams } from "#platform/db/paging.ts"
 import { checkVersion, type IfMatch } from "#platform/http/preconditions.ts"
 import type { InvalidRequest, PreconditionFailed } from "#platform/http/problems.ts"
+import { SearchIndex } from "../search/search-index.service.ts"
 import starter from "./starter-types.json" with { type: "json" }
 import { type NewType, type PartType, type TypeEdit, type TypeId, TypeInUse, type TypeNameTaken, TypeNotFound } from "./type.ts"
 import { TypesRepo } from "./types.repo.ts"
@@ -36,6 +37,7 @@ export class Types extends Context.Service<
     Types,
     Effect.gen(function* () {
       const repo = yield* TypesRepo
+      const index = yield* SearchIndex
       const db = yield* Db
       const changes = yield* Changes
 
@@ -72,7 +74,9 @@ export class Types extends Context.Service<
           db.transaction(
             Effect.gen(function* () {
               const before = yield* locked(id, ifMatch)
-              yield* repo.update(id, { ...before, ...edit, aliases: edit.aliases === undefined ? before.aliases : (edit.aliases ?? []) })
+              const type = { ...before, ...edit, aliases: edit.aliases === undefined ? before.aliases : (edit.aliases ?? []) }
+              yield* repo.update(id, type)
+              if (type.name !== before.name || !sameWords(type.aliases, before.aliases)) yield* index.refreshType(id)
               const after = yield* Effect.orDie(get(id))
               yield* record("updated", id, before, after)
               return after
@@ -134,5 +138,7 @@ export class Types extends Context.Service<
       })
     })
   )
-  static readonly layer = this.layerNoDeps.pipe(Layer.provide(TypesRepo.layer), Layer.provide(Changes.layer))
+  static readonly layer = this.layerNoDeps.pipe(Layer.provide([TypesRepo.layer, SearchIndex.layer, Changes.layer]))
 }
+
+const sameWords = (a: ReadonlyArray<string>, b: ReadonlyArray<string>) => a.length === b.length && a.every((word, at) => word === b[at])

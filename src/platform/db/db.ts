@@ -1,7 +1,8 @@
 import { PgClient } from "@effect/sql-pg"
-import { Clock, Context, Duration, Effect, Exit, Layer, Metric, Option, Random, Redacted, Schema, Semaphore } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Layer, Metric, Option, Random, Redacted, Schema, Semaphore, Tracer } from "effect"
 import { SqlClient, SqlError, type Statement } from "effect/sql"
 import { DatabaseUnavailable } from "../http/problems.ts"
+import { startAtZero } from "../telemetry/metrics.ts"
 import { constraintOf, isConflict, sqlErrorIn } from "./sql-errors.ts"
 
 /** Proof that a transaction is open. Whatever must be all or nothing with other writes asks for it in its requirements. */
@@ -31,6 +32,34 @@ const retries = Metric.counter("db_transaction_retries_total", {
   incremental: true
 })
 const failures = Metric.counter("db_errors_total", { description: "Statements and transactions that failed, by reason", incremental: true })
+const statements = Metric.histogram("db_statement_duration_seconds", {
+  description: "Time of a statement as its caller sees it, the wait for a shared connection included",
+  boundaries: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30]
+})
+
+const failureReasons = [
+  "PoolExhausted",
+  "ConnectionError",
+  "AuthenticationError",
+  "AuthorizationError",
+  "StatementTimeoutError",
+  "LockTimeoutError",
+  "SerializationError",
+  "DeadlockError",
+  "UniqueViolation",
+  "ConstraintError",
+  "SqlSyntaxError",
+  "UnknownError"
+] as const
+
+// A statement that fails fails its transaction too, with the same error.
+const countedFailures = new WeakSet<SqlError.SqlError>()
+const countFailure = (error: SqlError.SqlError) =>
+  Effect.suspend(() => {
+    if (countedFailures.has(error)) return Effect.void
+    countedFailures.add(error)
+    return Metric.update(Metric.withAttributes(failures, { reason: error.reason._tag }), 1)
+  })
 
 const maxRetries = 5
 const acquireTimeout = Duration.seconds(5)
@@ -60,6 +89,12 @@ export class Db extends Context.Service<
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         yield* Metric.update(poolSize, options.maxConnections)
+        yield* Metric.update(poolInUse, 0)
+        yield* Effect.all([startAtZero(poolWait), startAtZero(statements), startAtZero(retries)])
+        yield* startAtZero(
+          failures,
+          failureReasons.map((reason) => ({ reason }))
+        )
 
         // The pool itself lets callers wait without limit. Transactions take a permit first, one less than there are connections,
         // so the wait is bounded and single statements, which share connections, always find one.
@@ -67,16 +102,17 @@ export class Db extends Context.Service<
         let inUse = 0
         const acquire = Effect.gen(function* () {
           const since = yield* Clock.currentTimeNanos
-          yield* permits
-            .take(1)
-            .pipe(
-              Effect.timeoutOrElse({
-                duration: acquireTimeout,
-                orElse: () => Effect.die(new DatabaseUnavailable({ detail: poolExhausted }))
-              })
-            )
-          const waited = Number((yield* Clock.currentTimeNanos) - since) / 1e9
-          yield* Metric.update(poolWait, waited)
+          yield* permits.take(1).pipe(
+            Effect.timeoutOrElse({
+              duration: acquireTimeout,
+              orElse: () =>
+                Effect.andThen(
+                  Metric.update(Metric.withAttributes(failures, { reason: "PoolExhausted" }), 1),
+                  Effect.die(new DatabaseUnavailable({ detail: poolExhausted }))
+                )
+            }),
+            Effect.ensuring(Effect.flatMap(Clock.currentTimeNanos, (now) => Metric.update(poolWait, Number(now - since) / 1e9)))
+          )
           yield* Metric.update(poolInUse, ++inUse)
         })
         const release = Effect.andThen(
@@ -101,8 +137,7 @@ export class Db extends Context.Service<
               if (Exit.isSuccess(exit)) return exit
               const error = sqlErrorIn(exit.cause)
               if (error === undefined) return exit
-              const counted = Metric.update(Metric.withAttributes(failures, { reason: error.reason._tag }), 1)
-              if (n >= maxRetries || !isConflict(exit.cause)) return Effect.andThen(counted, exit)
+              if (n >= maxRetries || !isConflict(exit.cause)) return Effect.andThen(countFailure(error), exit)
               return Metric.update(retries, 1).pipe(
                 Effect.andThen(Random.nextIntBetween(1, 10 * 2 ** n)),
                 Effect.flatMap((ms) => Effect.sleep(Duration.millis(ms))),
@@ -128,7 +163,8 @@ export class Db extends Context.Service<
               Effect.Error<typeof effect>,
               Effect.Services<typeof effect>
             >,
-          afterCommit: (effect) => sql.afterCommit(effect),
+          // Without the span it was asked in: spans keep their results, and a long transaction would keep them all to its end.
+          afterCommit: (effect) => Effect.updateContext(sql.afterCommit(effect), withoutSpan),
           ping: sql`select 1`.pipe(
             Effect.timeout("2 seconds"),
             Effect.catch(() => Effect.fail(new DatabaseUnavailable({ detail: "The database does not answer." }))),
@@ -138,6 +174,8 @@ export class Db extends Context.Service<
       })
     )
 }
+
+const withoutSpan = Context.omit(Tracer.ParentSpan) as <R>(context: Context.Context<R>) => Context.Context<R>
 
 const poolExhausted = "All connections to the database were busy for 5 seconds. Try again in a moment."
 
@@ -164,10 +202,27 @@ export const layerClient = (
     multiplex: true
   })
 
+const timed = <A, E extends SqlError.SqlError, R>(statement: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const clock = fiber.getRef(Clock.Clock)
+    const since = clock.currentTimeNanosUnsafe()
+    return Effect.onExit(statement, () => {
+      statements.updateUnsafe(Number(clock.currentTimeNanosUnsafe() - since) / 1e9, fiber.context)
+      return Effect.void
+    })
+  })
+
+/** A bug or an outage. A conflict counts only when no further try has mended it, see `Db.transaction`. */
+const failed = (error: SqlError.SqlError) =>
+  error.reason._tag === "SerializationError" || error.reason._tag === "DeadlockError"
+    ? Effect.die(error)
+    : Effect.andThen(countFailure(error), Effect.die(error))
+
 /** Rows, decoded. What does not decode is a bug in a query or a migration, so it is a defect. */
 export const rows = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
   const decode = Schema.decodeUnknownEffect(Schema.Array(schema) as unknown as Schema.ConstraintDecoder<ReadonlyArray<S["Type"]>>)
-  return <A>(statement: Statement.Statement<A>): Effect.Effect<ReadonlyArray<S["Type"]>> => Effect.orDie(Effect.flatMap(statement, decode))
+  return <A>(statement: Statement.Statement<A>): Effect.Effect<ReadonlyArray<S["Type"]>> =>
+    Effect.orDie(Effect.flatMap(Effect.catch(timed(statement), failed), decode))
 }
 
 /** At most one row, decoded. */
@@ -184,7 +239,7 @@ export const count = <A>(statement: Statement.Statement<A>): Effect.Effect<numbe
 const counted = rows(Schema.Struct({ count: Schema.Int }))
 
 /** A statement for its effect: whatever it violates is a bug, unless `onConstraint` comes first. */
-export const run = <A>(statement: Statement.Statement<A>): Effect.Effect<void> => Effect.orDie(Effect.asVoid(statement))
+export const run = <A>(statement: Statement.Statement<A>): Effect.Effect<void> => Effect.asVoid(Effect.catch(timed(statement), failed))
 
 /**
  * Constraint name → domain error, for one statement. Unknown constraints stay defects.
@@ -193,7 +248,7 @@ export const run = <A>(statement: Statement.Statement<A>): Effect.Effect<void> =
 export const onConstraint =
   <Errors extends Record<string, () => unknown>>(errors: Errors) =>
   <A, R>(effect: Effect.Effect<A, SqlError.SqlError, R>): Effect.Effect<A, ReturnType<Errors[keyof Errors]>, R> =>
-    Effect.catch(effect, (error) => {
+    Effect.catch(timed(effect), (error) => {
       const make = errors[constraintOf(error) ?? ""]
-      return make === undefined ? Effect.die(error) : Effect.fail(make() as ReturnType<Errors[keyof Errors]>)
+      return make === undefined ? failed(error) : Effect.fail(make() as ReturnType<Errors[keyof Errors]>)
     })
