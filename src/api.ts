@@ -17,7 +17,20 @@ import { SystemApi } from "#platform/system/health.api.ts"
 
 /** Everything that is served under /api. */
 export class Api extends HttpApi.make("partwright")
-  .add(PartsApi, SellerLinksApi, SellersApi, StockApi, TypesApi, BoxesApi, LocationsApi, SearchApi, DashboardApi, ExportApi, ChangesApi, SystemApi)
+  .add(
+    PartsApi,
+    SellerLinksApi,
+    SellersApi,
+    StockApi,
+    TypesApi,
+    BoxesApi,
+    LocationsApi,
+    SearchApi,
+    DashboardApi,
+    ExportApi,
+    ChangesApi,
+    SystemApi
+  )
   .prefix("/api")
   .middleware(StrictQuery)
   .middleware(ProblemErrors)

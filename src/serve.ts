@@ -19,7 +19,10 @@ export const server = (signal: Effect.Effect<string>) =>
 
     const App = Application(connection).pipe(Layer.provideMerge(Otlp))
     const Server = serve.pipe(Layer.provideMerge(Listening.pipe(Layer.provideMerge(App))), Layer.provide(quietProbes))
-    const context = yield* Layer.build(Server).pipe(Scope.provide(scope), Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause))))
+    const context = yield* Layer.build(Server).pipe(
+      Scope.provide(scope),
+      Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+    )
     const { beginStop } = yield* Effect.provide(Lifecycle, context)
 
     const url = config.publicUrl ?? (yield* Effect.provide(address, context)) + config.basePath

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { Effect } from "effect"
-import { connect } from "#platform/db/connect.ts"
-import { AppConfig } from "#platform/config.ts"
-import { layerClient } from "#platform/db/db.ts"
-import { partStatement } from "#inventory/parts/parts.repo.ts"
 import { SqlClient } from "effect/sql"
+import { partStatement } from "#inventory/parts/parts.repo.ts"
+import { AppConfig } from "#platform/config.ts"
+import { connect } from "#platform/db/connect.ts"
+import { layerClient } from "#platform/db/db.ts"
 import { type Call, drive, pseudoRandom, type Sample, send } from "./load.ts"
 import { cpuSeconds, finished, listening, memory, type Running } from "./processes.ts"
 
@@ -36,7 +36,16 @@ const env = { DATA_DIR: dataDir, PORT: "0", LOG_LEVEL: "warn", DATABASE_URL: "" 
 const rows: Array<ReadonlyArray<string>> = []
 const ms = (n: number) => `${n < 10 ? n.toFixed(2) : n.toFixed(1)} ms`
 const report = (what: string, sample: Sample, target: string, extra = "") => {
-  rows.push([what, ms(sample.p50), ms(sample.p95), ms(sample.p99), `${Math.round(sample.perSecond)}/s`, sample.failed === 0 ? "" : `${sample.failed} FAILED`, target, extra])
+  rows.push([
+    what,
+    ms(sample.p50),
+    ms(sample.p95),
+    ms(sample.p99),
+    `${Math.round(sample.perSecond)}/s`,
+    sample.failed === 0 ? "" : `${sample.failed} FAILED`,
+    target,
+    extra
+  ])
   console.log(rows.at(-1)?.join(" | "))
 }
 const note = (what: string, figure: string, target: string) => {
@@ -57,7 +66,11 @@ if (!existsSync(join(dataDir, "sampled"))) {
   rmSync(dataDir, { recursive: true, force: true })
   mkdirSync(dataDir, { recursive: true })
   console.log(`making ${values.parts} parts and ${values.operations} operations …`)
-  const made = await finished(main, ["inventory", "sample", "--parts", values.parts, "--boxes", values.boxes, "--operations", values.operations], env)
+  const made = await finished(
+    main,
+    ["inventory", "sample", "--parts", values.parts, "--boxes", values.boxes, "--operations", values.operations],
+    env
+  )
   writeFileSync(join(dataDir, "sampled"), "")
   console.log(`made in ${made.seconds.toFixed(0)} s, at most ${made.peak.toFixed(0)} MiB`)
 }
@@ -67,7 +80,10 @@ note("idle memory", `${memory(server.process.pid).now.toFixed(0)} MiB`, "< 200 M
 const random = pseudoRandom(1)
 const ids: Array<string> = []
 for (let cursor: string | null = ""; cursor !== null && ids.length < 5000; ) {
-  const page: Awaited<ReturnType<typeof json>> = await json(server, `/api/parts?sort=id4&limit=200${cursor === "" ? "" : `&cursor=${cursor}`}`)
+  const page: Awaited<ReturnType<typeof json>> = await json(
+    server,
+    `/api/parts?sort=id4&limit=200${cursor === "" ? "" : `&cursor=${cursor}`}`
+  )
   ids.push(...page.items.map(({ id4 }) => id4))
   cursor = page.nextCursor
 }
@@ -91,16 +107,25 @@ if (wants("read")) {
   const ours: Array<Sample & { readonly cpu: number }> = []
   const theirs: Array<Sample & { readonly cpu: number }> = []
   for (let round = 0; round < Number(values.rounds); round++) {
-    for (const [target, into] of [[server, ours], [bare, theirs]] as const) {
+    for (const [target, into] of [
+      [server, ours],
+      [bare, theirs]
+    ] as const) {
       const before = cpuSeconds(target.process.pid)
       const sample = await drive(target, point)
       into.push({ ...sample, cpu: ((cpuSeconds(target.process.pid) - before) / sample.count) * 1e6 })
     }
   }
-  const median = <A extends Sample>(samples: Array<A>) => samples.sort((a, b) => a.perSecond - b.perSecond)[Math.floor(samples.length / 2)] as A
+  const median = <A extends Sample>(samples: Array<A>) =>
+    samples.sort((a, b) => a.perSecond - b.perSecond)[Math.floor(samples.length / 2)] as A
   const [mine, yardstick] = [median(ours), median(theirs)]
   const single = await drive(server, { ...point, clients: 1 })
-  report("point read, 32 clients", mine, "≥ 0.7 × bare", `${(mine.perSecond / yardstick.perSecond).toFixed(2)} × bare, ${mine.cpu.toFixed(0)} µs CPU`)
+  report(
+    "point read, 32 clients",
+    mine,
+    "≥ 0.7 × bare",
+    `${(mine.perSecond / yardstick.perSecond).toFixed(2)} × bare, ${mine.cpu.toFixed(0)} µs CPU`
+  )
   report("the same, bare node:http + SQL", yardstick, "", `${yardstick.cpu.toFixed(0)} µs CPU`)
   report("point read, 1 client", single, "p95 ≤ 5 ms")
   await bare.stop()
@@ -112,17 +137,32 @@ if (wants("list")) {
     let cursor: string | null = null
     const pages = Math.floor(Number(values.parts) / 200)
     for (let page = 0; page < pages; page++) {
-      const found: Awaited<ReturnType<typeof json>> = await json(server, `/api/parts?sort=${sort}&limit=200${cursor === null ? "" : `&cursor=${cursor}`}`)
+      const found: Awaited<ReturnType<typeof json>> = await json(
+        server,
+        `/api/parts?sort=${sort}&limit=200${cursor === null ? "" : `&cursor=${cursor}`}`
+      )
       cursor = found.nextCursor
       if (cursor === null) break
       cursors.push(cursor)
     }
-    for (const [name, share] of [["first page", 0], ["middle", 0.5], ["end", 0.98]] as const) {
+    for (const [name, share] of [
+      ["first page", 0],
+      ["middle", 0.5],
+      ["end", 0.98]
+    ] as const) {
       const at = share === 0 ? "" : `&cursor=${cursors[Math.floor(cursors.length * share)]}`
-      report(`list 50 by ${sort}, ${name}`, await drive(server, { clients: 8, seconds, next: read(() => `/api/parts?sort=${sort}${at}`) }), "p95 ≤ 25 ms")
+      report(
+        `list 50 by ${sort}, ${name}`,
+        await drive(server, { clients: 8, seconds, next: read(() => `/api/parts?sort=${sort}${at}`) }),
+        "p95 ≤ 25 ms"
+      )
     }
   }
-  report("list 50 with locations", await drive(server, { clients: 8, seconds, next: read(() => "/api/parts?include=locations") }), "p95 ≤ 60 ms")
+  report(
+    "list 50 with locations",
+    await drive(server, { clients: 8, seconds, next: read(() => "/api/parts?include=locations") }),
+    "p95 ≤ 60 ms"
+  )
 }
 
 if (wants("search")) {
@@ -134,11 +174,17 @@ if (wants("search")) {
     nothing: ["qqqqzzzz", "xylophone9000", "zzzz yyyy xxxx"]
   }
   const all = Object.values(kinds).flat()
-  const search = (queries: ReadonlyArray<string>) => read(() => `/api/search?q=${encodeURIComponent(queries[Math.floor(random() * queries.length)] ?? "")}`)
+  const search = (queries: ReadonlyArray<string>) =>
+    read(() => `/api/search?q=${encodeURIComponent(queries[Math.floor(random() * queries.length)] ?? "")}`)
   report("search, mixed, 8 clients", await drive(server, { clients: 8, seconds: seconds * 2, next: search(all) }), "p95 ≤ 25 ms")
-  for (const [name, queries] of Object.entries(kinds)) report(`search, ${name}, 8 clients`, await drive(server, { clients: 8, seconds, next: search(queries) }), "p95 ≤ 25 ms")
+  for (const [name, queries] of Object.entries(kinds))
+    report(`search, ${name}, 8 clients`, await drive(server, { clients: 8, seconds, next: search(queries) }), "p95 ≤ 25 ms")
   const byId = read(anyId)
-  report("search by label, 8 clients", await drive(server, { clients: 8, seconds, next: () => ({ method: "GET", path: `/api/search?q=${byId().path}` }) }), "p95 ≤ 25 ms")
+  report(
+    "search by label, 8 clients",
+    await drive(server, { clients: 8, seconds, next: () => ({ method: "GET", path: `/api/search?q=${byId().path}` }) }),
+    "p95 ≤ 25 ms"
+  )
 }
 
 if (wants("verbs")) {
@@ -146,7 +192,11 @@ if (wants("verbs")) {
   const verb = (id4: string): Call => ({ method: "POST", path: `/api/parts/${id4}/put`, body: { slot, quantity: 1 } })
   const chosen = ids.slice(0, 1000)
   await drive(server, { clients: 64, seconds: 2, next: () => verb(chosen[Math.floor(random() * 1000)] ?? "") })
-  report("put, 64 writers on 1,000 parts", await drive(server, { clients: 64, seconds, next: () => verb(chosen[Math.floor(random() * 1000)] ?? "") }), "p95 ≤ 30 ms")
+  report(
+    "put, 64 writers on 1,000 parts",
+    await drive(server, { clients: 64, seconds, next: () => verb(chosen[Math.floor(random() * 1000)] ?? "") }),
+    "p95 ≤ 30 ms"
+  )
   report("put, 64 writers on one slot", await drive(server, { clients: 64, seconds, next: () => verb(chosen[0] ?? "") }), "≥ 300/s")
   report(
     "take and move, 64 writers on 1,000 parts",
@@ -164,7 +214,15 @@ if (wants("verbs")) {
     "p95 ≤ 30 ms"
   )
   const operations = () => Array.from({ length: 200 }, () => ({ verb: "put", id4: anyId(), slot, quantity: 1 }))
-  report("batch of 200, 1 client", await drive(server, { clients: 1, seconds, next: () => ({ method: "POST", path: "/api/stock/batch", body: { operations: operations() } }) }), "p95 ≤ 250 ms")
+  report(
+    "batch of 200, 1 client",
+    await drive(server, {
+      clients: 1,
+      seconds,
+      next: () => ({ method: "POST", path: "/api/stock/batch", body: { operations: operations() } })
+    }),
+    "p95 ≤ 250 ms"
+  )
 }
 
 if (wants("dashboard")) {
@@ -183,7 +241,11 @@ if (wants("export")) {
     if (chunk === undefined || chunk.done) break
     size += chunk.value.length
   }
-  note("export movements", `first byte ${ms(first)}, ${(size / 2 ** 20).toFixed(0)} MiB in ${((performance.now() - since) / 1000).toFixed(1)} s`, "first byte ≤ 200 ms")
+  note(
+    "export movements",
+    `first byte ${ms(first)}, ${(size / 2 ** 20).toFixed(0)} MiB in ${((performance.now() - since) / 1000).toFixed(1)} s`,
+    "first byte ≤ 200 ms"
+  )
 }
 
 note("memory under this load", `${memory(server.process.pid).peak.toFixed(0)} MiB at most`, "< 512 MiB")
@@ -195,8 +257,15 @@ if (wants("import")) {
   const exported = await (await fetch(`http://127.0.0.1:${server.port}/api/inventory/export/parts.csv`)).text()
   const [header = "", ...lines] = exported.split("\r\n")
   writeFileSync(csv, [header, ...lines.slice(0, count)].join("\r\n"))
-  const imported = await finished(main, ["inventory", "import", csv, "--create-types", "--create-sellers", "--create-boxes"], { ...env, DATA_DIR: join(scratch, "data") })
-  note(`import of ${Math.min(count, lines.length)} rows`, `${imported.seconds.toFixed(1)} s, at most ${imported.peak.toFixed(0)} MiB`, "< 60 s, constant memory")
+  const imported = await finished(main, ["inventory", "import", csv, "--create-types", "--create-sellers", "--create-boxes"], {
+    ...env,
+    DATA_DIR: join(scratch, "data")
+  })
+  note(
+    `import of ${Math.min(count, lines.length)} rows`,
+    `${imported.seconds.toFixed(1)} s, at most ${imported.peak.toFixed(0)} MiB`,
+    "< 60 s, constant memory"
+  )
   rmSync(scratch, { recursive: true, force: true })
 }
 

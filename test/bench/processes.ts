@@ -13,7 +13,11 @@ export interface Running {
 /** A program that prints an address with its port once it listens. */
 export const listening = (script: string, args: ReadonlyArray<string>, env: Record<string, string>): Promise<Running> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, ...args], { cwd: root, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] })
+    const child = spawn(process.execPath, [script, ...args], {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
     let output = ""
     const read = (chunk: Buffer) => {
       output += chunk.toString()
@@ -39,7 +43,11 @@ export const listening = (script: string, args: ReadonlyArray<string>, env: Reco
 export const finished = (script: string, args: ReadonlyArray<string>, env: Record<string, string>) =>
   new Promise<{ readonly output: string; readonly seconds: number; readonly peak: number }>((resolve, reject) => {
     const since = performance.now()
-    const child = spawn(process.execPath, [script, ...args], { cwd: root, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] })
+    const child = spawn(process.execPath, [script, ...args], {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
     let output = ""
     let peak = 0
     child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()))

@@ -7,5 +7,6 @@ export const ensureInstalled = (program: string, ...packages: ReadonlyArray<stri
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
   execFileSync("apt-get", ["update", "-q"], { env, stdio: "ignore" })
   execFileSync("apt-get", ["install", "-y", "-q", "--no-install-recommends", ...packages], { env, stdio: "ignore" })
-  if (spawnSync(program, ["--version"], { stdio: "ignore" }).status !== 0) throw new Error(`${program} is still missing after installing ${packages.join(", ")}`)
+  if (spawnSync(program, ["--version"], { stdio: "ignore" }).status !== 0)
+    throw new Error(`${program} is still missing after installing ${packages.join(", ")}`)
 }

@@ -29,11 +29,23 @@ export default async () => {
   const home = mkdtempSync(join(tmpdir(), "partwright-pg15-"))
   const data = join(home, "data")
   if (asRoot) chownSync(home, nobody, nobody)
-  execFileSync(...demoted(join(bin, "initdb"), ["-D", data, "-U", "workshop", "-A", "trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]), {
-    stdio: "ignore"
-  })
+  execFileSync(
+    ...demoted(join(bin, "initdb"), ["-D", data, "-U", "workshop", "-A", "trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]),
+    {
+      stdio: "ignore"
+    }
+  )
   const port = await freePort()
-  const settings = { listen_addresses: "127.0.0.1", port, unix_socket_directories: home, fsync: "off", synchronous_commit: "off", full_page_writes: "off", autovacuum: "off", max_connections: 200 }
+  const settings = {
+    listen_addresses: "127.0.0.1",
+    port,
+    unix_socket_directories: home,
+    fsync: "off",
+    synchronous_commit: "off",
+    full_page_writes: "off",
+    autovacuum: "off",
+    max_connections: 200
+  }
   const server: ChildProcess = spawn(
     ...demoted(join(bin, "postgres"), ["-D", data, ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])]),
     { stdio: "ignore" }

@@ -4,12 +4,12 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Exit, Layer, Scope } from "effect"
 import type { TestProject } from "vitest/node"
+import { AppConfig } from "#platform/config.ts"
 import { claim } from "#platform/db/data-dir.ts"
 import { socketDirOf, start } from "#platform/db/embedded-postgres.ts"
-import { AppConfig } from "#platform/config.ts"
 import { Application } from "../../src/server.ts"
-import { connectionOf } from "./world.ts"
 import { createDatabase, type Database, databaseOf, dropDatabase, type TestServer } from "./postgres.ts"
+import { connectionOf } from "./world.ts"
 
 /** What every new database begins with: the schema and the starter types. Connections are closed when it ends. */
 const prepareTemplate = (template: Database): Effect.Effect<void, unknown> =>

@@ -23,6 +23,8 @@ const sort = 400
 /** Of parts that match otherwise: by the beginning of a word, with a typo, by some of the terms. */
 const lookWide = 400
 
+const tiers = ["0", "1", "2", "3", "4", "5", "none"]
+
 interface Limits {
   readonly look: number
   readonly keep: number
@@ -44,6 +46,8 @@ export class Search extends Context.Service<
     Effect.gen(function* () {
       const repo = yield* SearchRepo
       const parts = yield* Parts
+      // Read once, so that every series is there from the start.
+      yield* Effect.forEach(tiers, (tier) => Metric.value(Metric.withAttributes(durations, { tier })), { discard: true })
 
       const expand = Effect.fnUntraced(function* (terms: ReadonlyArray<Term>, ignored: ReadonlyArray<string>) {
         const stems = new Set(terms.flatMap(({ stem }) => stem ?? []))

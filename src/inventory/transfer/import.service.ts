@@ -320,6 +320,7 @@ export class Imports extends Context.Service<
             Stream.runForEach(
               Effect.fnUntraced(function* (rows) {
                 const done = yield* inOne ? (batch(rows, job) as Effect.Effect<Done>) : aloneInTransaction(batch(rows, job))
+                if (inOne && isPowerOfFour(counts.rows / batchSize + 1)) yield* repo.analyze as Effect.Effect<void>
                 for (const { id4, meant } of done.parts) job.seen.remember(id4, meant)
                 counts.rows += rows.length
                 for (const { outcome } of done.outcomes) counts[outcome]++
@@ -367,6 +368,9 @@ export class Imports extends Context.Service<
     ])
   )
 }
+
+/** 1, 4, 16: often while tables are small, seldom when it takes long. */
+const isPowerOfFour = (n: number) => Number.isInteger(Math.log2(n) / 2)
 
 const rejections = (rejected: ReadonlyMap<number, ReadonlyArray<Problem>>): ReadonlyArray<RowOutcome> =>
   [...rejected].map(([line, problems]) => ({ line, outcome: "rejected", id4: null, problems }))

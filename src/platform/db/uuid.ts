@@ -1,5 +1,5 @@
-import { Effect } from "effect"
 import { randomUUIDv7 } from "node:crypto"
+import { Effect } from "effect"
 
 /** A time-ordered id (RFC 9562, version 7), made here because PostgreSQL knows uuidv7() only since 18. */
 export const uuidv7 = Effect.sync(() => randomUUIDv7())

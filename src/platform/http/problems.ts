@@ -16,6 +16,7 @@ export const Problem =
     const Tag extends string,
     const Code extends string,
     const Status extends number,
+    // biome-ignore lint/complexity/noBannedTypes: no fields is {} to the factory of the framework too
     const Fields extends HttpApiError.ProblemExtensionFields = {}
   >(
     tag: Tag,

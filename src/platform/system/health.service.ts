@@ -2,8 +2,8 @@ import { Clock, Context, Effect, Layer } from "effect"
 import { AppConfig } from "../config.ts"
 import { known } from "../db/migrator.ts"
 import { version } from "../version.ts"
-import type { SystemHealth } from "./health.ts"
 import { HealthRepo } from "./health.repo.ts"
+import type { SystemHealth } from "./health.ts"
 import { Lifecycle } from "./lifecycle.ts"
 
 export class Health extends Context.Service<Health, { readonly details: Effect.Effect<SystemHealth> }>()("platform/Health") {
