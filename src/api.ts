@@ -11,8 +11,7 @@ import { ExportApi } from "#inventory/transfer/export.api.ts"
 import { TypesApi } from "#inventory/types/types.api.ts"
 import { ChangesApi } from "#platform/changes/changes.api.ts"
 import { complete } from "#platform/http/openapi.ts"
-import { ProblemErrors } from "#platform/http/problems.ts"
-import { StrictQuery } from "#platform/http/strict-query.ts"
+import { Validation } from "#platform/http/validation.ts"
 import { SystemApi } from "#platform/system/health.api.ts"
 
 /** Everything that is served under /api. */
@@ -32,17 +31,15 @@ export class Api extends HttpApi.make("partwright")
     SystemApi
   )
   .prefix("/api")
-  .middleware(StrictQuery)
-  .middleware(ProblemErrors)
-  .annotate(HttpApi.ParseOptions, { errors: "all" })
-  .annotate(HttpApi.QueryParseOptions, { errors: "all", onExcessProperty: "error" })
-  .annotate(HttpApi.PayloadParseOptions, { errors: "all", onExcessProperty: "error" })
+  .middleware(Validation)
+  .annotate(HttpApi.QueryParseOptions, { onExcessProperty: "error" })
+  .annotate(HttpApi.PayloadParseOptions, { onExcessProperty: "error" })
   .annotateMerge(
     OpenApi.annotations({
       title: "Partwright",
       version: "1.0.0",
       description:
-        "One self-hosted backend for everything a workshop buys, stores, makes and prints. Times are UTC; lists page with cursors; every refusal is an RFC 9457 problem whose code /problems/<code> explains."
+        "One self-hosted backend for everything a workshop buys, stores, makes and prints. Times are UTC; lists page with cursors; every refusal is an RFC 9457 problem whose code /problems/{code} explains."
     })
   ) {}
 

@@ -3,7 +3,7 @@ import { AppConfig } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { address, layer as Listening } from "#platform/http/listen.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
-import { layer as Otlp, quietProbes } from "#platform/telemetry/otlp.ts"
+import { httpTracing, layer as Otlp } from "#platform/telemetry/otlp.ts"
 import { Application, serve } from "./server.ts"
 
 /**
@@ -18,7 +18,7 @@ export const server = (signal: Effect.Effect<string>) =>
     const { connection, embedded, failed } = yield* connect("server").pipe(Scope.provide(scope))
 
     const App = Application(connection).pipe(Layer.provideMerge(Otlp))
-    const Server = serve.pipe(Layer.provideMerge(Listening.pipe(Layer.provideMerge(App))), Layer.provide(quietProbes))
+    const Server = serve.pipe(Layer.provideMerge(Listening.pipe(Layer.provideMerge(App))), Layer.provide(httpTracing))
     const context = yield* Layer.build(Server).pipe(
       Scope.provide(scope),
       Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))

@@ -1,8 +1,8 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
-import { HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
-import { HttpApi, HttpApiBuilder } from "effect/http-api"
-import { Api, DocumentedApi } from "#api.ts"
+import { HttpServer } from "effect/http"
+import { HttpApiBuilder } from "effect/http-api"
+import { Api } from "#api.ts"
 import { BoxesHttp } from "#inventory/boxes/boxes.http.ts"
 import { DashboardHttp } from "#inventory/dashboard/dashboard.http.ts"
 import { DashboardMetrics } from "#inventory/dashboard/dashboard.metrics.ts"
@@ -16,16 +16,16 @@ import { ExportHttp } from "#inventory/transfer/export.http.ts"
 import { TypesHttp } from "#inventory/types/types.http.ts"
 import { Types } from "#inventory/types/types.service.ts"
 import { ChangesHttp } from "#platform/changes/changes.http.ts"
-import { AppConfig, bytes } from "#platform/config.ts"
+import { AppConfig } from "#platform/config.ts"
 import { type Connection, Db, layerClient } from "#platform/db/db.ts"
 import { migrate } from "#platform/db/migrator.ts"
 import { edge } from "#platform/http/edge.ts"
 import { Idempotent } from "#platform/http/idempotency.ts"
-import { ProblemErrors } from "#platform/http/problems.ts"
-import { StrictQuery } from "#platform/http/strict-query.ts"
+import { routed } from "#platform/http/routes.ts"
+import { Validation } from "#platform/http/validation.ts"
 import { HealthHttp } from "#platform/system/health.http.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
-import { SystemHttp, systemRoutes } from "#platform/system/system.http.ts"
+import { SystemHttp } from "#platform/system/system.http.ts"
 import { Metrics } from "#platform/telemetry/metrics.ts"
 import { pushedGauges } from "#platform/telemetry/otlp.ts"
 
@@ -48,10 +48,7 @@ const Handlers = Layer.mergeAll(
 )
 
 const Routes = Layer.mergeAll(
-  HttpApiBuilder.layer(DocumentedApi, { openapiPath: "/api/openapi.json" }).pipe(
-    Layer.provide(Handlers),
-    Layer.provide([Idempotent.layer, ProblemErrors.layer, StrictQuery.layer])
-  ),
+  HttpApiBuilder.layer(Api).pipe(Layer.provide(Handlers), Layer.provide([Idempotent.layer, Validation.layer])),
   SystemHttp
 )
 
@@ -59,24 +56,9 @@ const Routes = Layer.mergeAll(
 export const httpApp = Effect.gen(function* () {
   const { basePath, corsOrigins, maxBodyBytes, requestTimeout } = yield* AppConfig
   const { stopping } = yield* Lifecycle
-  const router = yield* HttpRouter.toHttpEffect(Routes)
-  return edge(router, { basePath, corsOrigins, maxBodyBytes, requestTimeout, methodsOf, stopping }).pipe(
-    Effect.provideService(HttpIncomingMessage.MaxBodySize, bytes(maxBodyBytes))
-  )
+  const { app, methodsOf } = yield* routed(Routes)
+  return yield* edge(app, { basePath, corsOrigins, maxBodyBytes, requestTimeout, methodsOf, stopping })
 })
-
-const routes: ReadonlyArray<{ readonly method: string; readonly path: RegExp }> = (() => {
-  const found = [...systemRoutes]
-  HttpApi.reflect(Api, {
-    onGroup: () => {},
-    onEndpoint: ({ endpoint }) => void found.push({ method: endpoint.method, path: endpoint.path })
-  })
-  return found.map(({ method, path }) => ({ method, path: new RegExp(`^${path.replaceAll(/:[^/]+/gu, "[^/]+")}/?$`, "u") }))
-})()
-
-const methodsOf = (path: string) => [
-  ...new Set(routes.flatMap((route) => (route.path.test(path) ? (route.method === "GET" ? ["GET", "HEAD"] : [route.method]) : [])))
-]
 
 /** The client alone, without a look at the schema. */
 export const Client = (connection: Connection) =>

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
-import { ByteSize, Config, ConfigProvider, Context, Data, Duration, Effect, Layer, Redacted, Result } from "effect"
+import { Config, ConfigProvider, Context, Data, Duration, Effect, Layer, Redacted, Result } from "effect"
 
 /** One setting that cannot be used: its name, what was expected; the value only when it is no secret. */
 export interface ConfigProblem {
@@ -54,18 +54,27 @@ const oneOf = <const A extends string>(variable: string, fallback: A, ...values:
 
 const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
 
-const duration = (variable: string, fallback: string): Setting<Duration.Duration> => {
+// A timer takes at most 2^31 milliseconds; one that is set longer fires at once.
+const longest = 24 * 3_600_000
+
+const duration = (variable: string, fallback: string, min: "0s" | "1ms" = "1ms"): Setting<Duration.Duration> => {
   const parse = (s: string) => {
     const [, digits = "", unit = ""] = /^(\d{1,9})(ms|s|m|h)$/u.exec(s) ?? []
-    return digits === "" ? undefined : Duration.millis(Number(digits) * (units[unit] ?? 0))
+    const ms = Number(digits) * (units[unit] ?? 0)
+    return digits === "" || ms > longest || (ms === 0 && min !== "0s") ? undefined : Duration.millis(ms)
   }
   return {
     variable,
     fallback: parse(fallback) as Duration.Duration,
-    expected: "a number and a unit: 500ms, 25s, 10m, 1h",
+    expected: `a number and a unit (500ms, 25s, 10m, 1h) from ${min} to 24h`,
     parse,
-    show: (value) => `${Duration.toMillis(value)}ms`
+    show: (value) => shortest(Duration.toMillis(value))
   }
+}
+
+const shortest = (ms: number) => {
+  const [unit, factor] = Object.entries(units).findLast(([, factor]) => ms % factor === 0) ?? ["ms", 1]
+  return ms === 0 ? "0s" : `${ms / factor}${unit}`
 }
 
 const size = (variable: string, fallback: string): Setting<number> => {
@@ -100,6 +109,9 @@ const optionalUrl = (variable: string, protocols: ReadonlyArray<string>, secret:
   secret
 })
 
+/** An address may carry a password although the setting is no secret. */
+const withoutCredentials = (text: string) => text.replaceAll(/\/\/[^/?#\s]*@/gu, "//<redacted>@")
+
 const isOrigin = (s: string) => URL.parse(s)?.origin === s
 
 const settings = {
@@ -109,13 +121,17 @@ const settings = {
     variable: "BASE_PATH",
     fallback: "",
     expected: "empty, or a path such as /partwright without a slash at its end",
-    parse: (s) => (s === "" || s === "/" ? "" : /^(\/[A-Za-z0-9._~-]+)+$/u.test(s) ? s : undefined)
+    parse: (s) => (s === "/" ? "" : /^(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._~-]+)+$/u.test(s) ? s : undefined)
   } satisfies Setting<string>,
   publicUrl: {
     variable: "PUBLIC_URL",
     fallback: null,
-    expected: "an http:// or https:// address",
-    parse: (s) => (["http:", "https:"].includes(URL.parse(s)?.protocol ?? "") ? s.replace(/\/+$/u, "") : undefined)
+    expected: "an http:// or https:// address without credentials, query and fragment",
+    parse: (s) => {
+      const url = URL.parse(s)
+      const plain = url !== null && ["http:", "https:"].includes(url.protocol) && url.username + url.password + url.search + url.hash === ""
+      return plain ? s.replace(/\/+$/u, "") : undefined
+    }
   } as Setting<string | null>,
   dataDir: {
     variable: "DATA_DIR",
@@ -129,7 +145,7 @@ const settings = {
   corsOrigins: list("CORS_ORIGINS", "origins such as https://app.example.org, separated by commas", isOrigin),
   maxBodyBytes: size("MAX_BODY_BYTES", "1MiB"),
   requestTimeout: duration("REQUEST_TIMEOUT", "60s"),
-  shutdownDelay: duration("SHUTDOWN_DELAY", "0s"),
+  shutdownDelay: duration("SHUTDOWN_DELAY", "0s", "0s"),
   shutdownGrace: duration("SHUTDOWN_GRACE", "25s"),
   logLevel: oneOf("LOG_LEVEL", "info", "trace", "debug", "info", "warn", "error", "none"),
   logFormat: oneOf("LOG_FORMAT", "auto", "auto", "pretty", "json"),
@@ -169,11 +185,15 @@ const load = Effect.gen(function* () {
     const given = found.success.value.trim()
     const value = setting.parse(given)
     if (value === undefined) {
-      problems.push({ variable: setting.variable, expected: setting.expected, ...(setting.secret ? {} : { found: given }) })
+      problems.push({
+        variable: setting.variable,
+        expected: setting.expected,
+        ...(setting.secret ? {} : { found: withoutCredentials(given) })
+      })
     } else values[name] = value
   }
   const config = values as unknown as Values
-  if (problems.length === 0 && !isLoopback(config.host) && !config.authAllowOpenNetwork) {
+  if (config.authAllowOpenNetwork === false && !isLoopback(config.host)) {
     problems.push({
       variable: "HOST",
       expected:
@@ -195,12 +215,10 @@ export const describe = (config: Values): Record<string, unknown> =>
       const shown = Redacted.isRedacted(value)
         ? setting.secret
           ? "<redacted>"
-          : Redacted.value(value)
+          : withoutCredentials(Redacted.value(value))
         : setting.show
           ? setting.show(value)
           : value
       return [setting.variable, shown]
     })
   )
-
-export const bytes = (n: number) => ByteSize.bytes(n)

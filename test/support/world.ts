@@ -53,15 +53,14 @@ const makeHttp = Layer.effect(
 ).pipe(Layer.provide(NodeHttpServer.layerHttpServices))
 
 /** Everything the server runs, on a fresh database; give environment variables for what a test wants otherwise. */
-export const world = (env: Record<string, string> = {}) =>
-  Layer.unwrap(
-    Effect.map(freshDatabase(), (database) =>
-      makeHttp.pipe(
-        Layer.provideMerge(Application(connectionOf(database))),
-        Layer.provideMerge(AppConfig.fromEnv(env)),
-        Layer.provideMerge(NodeServices.layer)
-      )
-    )
+export const world = (env: Record<string, string> = {}) => Layer.unwrap(Effect.map(freshDatabase(), (database) => worldOn(database, env)))
+
+/** The same on a database that the test has made. */
+export const worldOn = (database: Database, env: Record<string, string> = {}) =>
+  makeHttp.pipe(
+    Layer.provideMerge(Application(connectionOf(database))),
+    Layer.provideMerge(AppConfig.fromEnv(env)),
+    Layer.provideMerge(NodeServices.layer)
   )
 
 export const connectionOf = ({ database, host, password, port, username }: Database) => ({ host, port, username, database, password })

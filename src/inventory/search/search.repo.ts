@@ -99,11 +99,11 @@ const make = Effect.gen(function* () {
     ),
 
     /**
-     * What the index has for these stems: the word itself and up to 20 that begin with it, those of most parts first; where there is
-     * none and a typo is allowed, up to 100 that look alike. `ignored` are words that the vocabulary still has and no part any more.
+     * What the index has for these stems: the word itself and the `most` of those that begin with it, those of most parts first; where
+     * there is none and a typo is allowed, up to 100 that look alike. `ignored` are words that the vocabulary still has and no part any more.
      */
     vocabulary: Effect.fn("SearchRepo.vocabulary")(
-      (stems: ReadonlyArray<string>, tolerant: ReadonlyArray<string>, ignored: ReadonlyArray<string>) =>
+      (stems: ReadonlyArray<string>, tolerant: ReadonlyArray<string>, ignored: ReadonlyArray<string>, most: number) =>
         known(sql`
           with q as materialized (select ${stems}::text[] as stems, ${tolerant}::text[] as tolerant, ${ignored}::text[] as ignored),
           stems as materialized (select s.stem collate "C" as stem from unnest((select stems from q)) as s (stem)),
@@ -114,12 +114,12 @@ const make = Effect.gen(function* () {
               (select b.word, b.parts from (
                 (select word, parts from search_words
                   where word > s.stem and word < s.stem || ${after} and parts > 1 and word <> all((select ignored from q)::text[])
-                  order by parts desc, word limit 20)
+                  order by parts desc, word limit ${most})
                 union all
                 (select word, parts from search_words
                   where word > s.stem and word < s.stem || ${after} and parts = 1 and word <> all((select ignored from q)::text[])
-                  order by word limit 20)) b
-                order by b.parts desc, b.word limit 20)) w)
+                  order by word limit ${most})) b
+                order by b.parts desc, b.word limit ${most})) w)
           select stem, word, parts, null::float8 as similarity from beginning
           union all
           select s.stem, w.word, w.parts, w.similarity::float8 from stems s cross join lateral (
@@ -176,15 +176,17 @@ const make = Effect.gen(function* () {
       }
     ),
 
-    /** The places of those queries that any part matches. */
-    occurring: Effect.fn("SearchRepo.occurring")((queries: ReadonlyArray<string>) =>
-      Effect.map(
+    /** The places of those terms that any part has. The queries of a term are tried in their order until one finds a part. */
+    occurring: Effect.fn("SearchRepo.occurring")((terms: ReadonlyArray<ReadonlyArray<string>>) => {
+      const queries = terms.flatMap((term, n) => term.map((query) => ({ n, query })))
+      return Effect.map(
         numbers(sql`
-          select (q.n - 1)::int as n from unnest(${queries}::text[]) with ordinality as q (query, n)
-          where exists (select from search_documents d where d.words @@ q.query::tsquery)`),
+          with q as materialized (select * from unnest(${queries.map(({ n }) => n)}::integer[], ${queries.map(({ query }) => query)}::text[]) as q (n, query))
+          select t.n from generate_series(0, ${terms.length - 1}) as t (n)
+          where (select true from q where q.n = t.n and (select true from search_documents where words @@ q.query::tsquery limit 1) limit 1)`),
         (found) => new Set(found.map(({ n }) => n))
       )
-    ),
+    }),
 
     /** The first 20 slots of each. */
     locations: Effect.fn("SearchRepo.locations")((ids: ReadonlyArray<string>) =>

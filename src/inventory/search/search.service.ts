@@ -14,14 +14,15 @@ const durations = Metric.histogram("inventory_search_duration_seconds", {
 })
 
 /**
- * Of how many parts that have all words exactly the best are found: by the fields in which the words stand, in PostgreSQL's four classes of
- * weight. Only among the best `sort` of them is stock looked at, and only some are ranked to the last digit. When more parts have the words,
- * which of them are looked at is up to the database.
+ * Among so many parts that have all words exactly the best are found: by the fields in which the words stand, in PostgreSQL's four classes
+ * of weight. Stock is looked up for the best `sort` of them, and twice as many as are asked for are ranked to the last digit. When more parts
+ * have the words, which of them are looked at is up to the database, and as their order means little, fewer are enough.
  */
 const look = 5000
-const sort = 400
-/** Of parts that match otherwise: by the beginning of a word, with a typo, by some of the terms. */
+const lookCommon = 1000
+/** Among so many parts that match otherwise: by the beginning of a word, with a typo, by some of the terms. */
 const lookWide = 400
+const sort = 400
 
 const tiers = ["0", "1", "2", "3", "4", "5", "none"]
 
@@ -52,7 +53,7 @@ export class Search extends Context.Service<
       const expand = Effect.fnUntraced(function* (terms: ReadonlyArray<Term>, ignored: ReadonlyArray<string>) {
         const stems = new Set(terms.flatMap(({ stem }) => stem ?? []))
         const tolerant = terms.flatMap((term) => tolerantStem(term) ?? [])
-        const known = stems.size === 0 ? [] : yield* repo.vocabulary([...stems], tolerant, ignored)
+        const known = stems.size === 0 ? [] : yield* repo.vocabulary([...stems], tolerant, ignored, mostPrefixes(terms.length))
         return terms.map((term) => expandTerm(term, known))
       })
 
@@ -87,9 +88,8 @@ export class Search extends Context.Service<
         const own = terms.map((term) => term.own)
         const exactly = toTsquery(own, "every")
         const keep = keepFor(limit)
-        // Of words that stand in more parts than can be looked at, as many as can be sorted are as good.
         const common = terms.every(({ parts }) => parts > look)
-        const exact = yield* candidates(exactly, own, terms, filter, { look: common ? sort : look, keep })
+        const exact = yield* candidates(exactly, own, terms, filter, { look: common ? lookCommon : look, keep })
         const hits = rankAll(terms, exact)
         if ((exact[0]?.sorted ?? 0) >= sort) return hits
 
@@ -136,7 +136,9 @@ export class Search extends Context.Service<
         let hits = yield* withEveryTerm(terms, filter, limit)
         if (hits.length > 0 || !mayRelax) return hits
         const occurring = (terms: ReadonlyArray<FullTerm>) =>
-          repo.occurring(terms.map(({ expansions }) => toTsquery([expansions], "any") ?? ""))
+          repo.occurring(
+            terms.map(({ expansions }) => expansions.toReversed().flatMap((expansion) => toTsquery([[expansion]], "any") ?? []))
+          )
         let present = yield* occurring(terms)
         // The vocabulary keeps a word for a while after its last part, and it must not hide what it is a typo of.
         const stale = terms.flatMap(({ words }, n) => (present.has(n) ? [] : words))
@@ -200,6 +202,9 @@ export class Search extends Context.Service<
   )
   static readonly layer = this.layerNoDeps.pipe(Layer.provide([SearchRepo.layer, Parts.layer]))
 }
+
+/** The more terms, the less each beginning is worth; forty letters would otherwise be eight hundred words. */
+const mostPrefixes = (terms: number) => Math.max(2, Math.min(20, Math.floor(60 / terms)))
 
 const keepFor = (limit: number) => Math.max(40, 2 * limit)
 

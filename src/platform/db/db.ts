@@ -3,7 +3,7 @@ import { Clock, Context, Duration, Effect, Exit, Layer, Metric, Option, Random, 
 import { SqlClient, SqlError, type Statement } from "effect/sql"
 import { DatabaseUnavailable } from "../http/problems.ts"
 import { startAtZero } from "../telemetry/metrics.ts"
-import { constraintOf, isConflict, sqlErrorIn } from "./sql-errors.ts"
+import { constraintOf, isConflict, isNotConnected, sqlErrorIn } from "./sql-errors.ts"
 
 /** Proof that a transaction is open. Whatever must be all or nothing with other writes asks for it in its requirements. */
 export class Transaction extends Context.Service<Transaction, { readonly _: unique symbol }>()("platform/Transaction") {}
@@ -132,11 +132,12 @@ export class Db extends Context.Service<
           const once = sql
             .withTransaction(Effect.provideService(effect, Transaction, open))
             .pipe(begin === undefined ? (self) => self : Effect.provideService(SqlClient.BeginTransaction, begin), withPermit)
-          const attempt = (n: number): Effect.Effect<A, E | SqlError.SqlError, Exclude<R, Transaction>> =>
+          const attempt = (n: number, reconnected = false): Effect.Effect<A, E | SqlError.SqlError, Exclude<R, Transaction>> =>
             Effect.flatMap(Effect.exit(once), (exit) => {
               if (Exit.isSuccess(exit)) return exit
               const error = sqlErrorIn(exit.cause)
               if (error === undefined) return exit
+              if (!reconnected && isNotConnected(error)) return attempt(n, true)
               if (n >= maxRetries || !isConflict(exit.cause)) return Effect.andThen(countFailure(error), exit)
               return Metric.update(retries, 1).pipe(
                 Effect.andThen(Random.nextIntBetween(1, 10 * 2 ** n)),
@@ -165,10 +166,12 @@ export class Db extends Context.Service<
             >,
           // Without the span it was asked in: spans keep their results, and a long transaction would keep them all to its end.
           afterCommit: (effect) => Effect.updateContext(sql.afterCommit(effect), withoutSpan),
-          ping: sql`select 1`.pipe(
+          ping: connected(sql`select 1`).pipe(
             Effect.timeout("2 seconds"),
             Effect.catch(() => Effect.fail(new DatabaseUnavailable({ detail: "The database does not answer." }))),
-            Effect.asVoid
+            Effect.asVoid,
+            // For probes, which are not traced.
+            Effect.withTracerEnabled(false)
           )
         })
       })
@@ -202,11 +205,16 @@ export const layerClient = (
     multiplex: true
   })
 
+// A connection that could not be opened leaves its error in the pool for whoever comes next, also when the database is back by
+// then. Nothing was sent, so it can be asked once more.
+const connected = <A, E extends SqlError.SqlError, R>(statement: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.catch(statement, (error) => (isNotConnected(error) ? statement : Effect.fail(error)))
+
 const timed = <A, E extends SqlError.SqlError, R>(statement: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     const clock = fiber.getRef(Clock.Clock)
     const since = clock.currentTimeNanosUnsafe()
-    return Effect.onExit(statement, () => {
+    return Effect.onExit(connected(statement), () => {
       statements.updateUnsafe(Number(clock.currentTimeNanosUnsafe() - since) / 1e9, fiber.context)
       return Effect.void
     })

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import type { SqlClient, Statement } from "effect/sql"
 import { invalidField, Problem } from "../http/problems.ts"
 
@@ -135,32 +135,38 @@ interface Pieces {
 export const PageKey = { pageKey: Schema.Tuple([Schema.String, Schema.String]) }
 
 // Self-checking, not secret: whoever forges one gets a page of the same list.
-const checksum = (payload: string) => createHash("sha256").update(`partwright cursor ${payload}`).digest("base64url").slice(0, 10)
+const checksum = (body: string) => createHash("sha256").update(`partwright cursor ${body}`).digest("base64url").slice(0, 10)
+
+const Payload = Schema.fromJsonString(Schema.Tuple([Schema.String, Schema.String, Schema.String]))
+const parse = Schema.decodeUnknownOption(Payload)
 
 const encode = (list: string, key: readonly [string, string]) => {
-  const payload = JSON.stringify([list, ...key])
-  return `${Buffer.from(payload).toString("base64url")}.${checksum(payload)}`
+  const body = Buffer.from(JSON.stringify([list, ...key])).toString("base64url")
+  return `${body}.${checksum(body)}`
 }
 
 const decode = (cursor: string, list: string): readonly [string, string] | null => {
-  const [body = "", check] = cursor.split(".")
-  const payload = Buffer.from(body, "base64url").toString()
-  if (checksum(payload) !== check) return null
-  const parsed: unknown = JSON.parse(payload)
-  if (!Array.isArray(parsed) || parsed.length !== 3 || parsed[0] !== list) return null
-  return [String(parsed[1]), String(parsed[2])]
+  const [body = "", check, ...rest] = cursor.split(".")
+  if (rest.length > 0 || checksum(body) !== check) return null
+  const parts = parse(Buffer.from(body, "base64url").toString())
+  return Option.isSome(parts) && parts.value[0] === list ? [parts.value[1], parts.value[2]] : null
 }
 
+/** Whether PostgreSQL will take the text as a value of the type: a forged cursor must not become an error of the database. */
 const fits = (type: SortKey["type"], value: string) => {
   switch (type) {
     case "text":
-      return !value.includes("\0")
+      return value.isWellFormed() && !value.includes("\0")
     case "bigint":
-    case "integer":
       return /^-?\d{1,18}$/u.test(value)
-    case "timestamptz":
-      return !Number.isNaN(Date.parse(value))
+    case "integer":
+      return /^-?\d{1,10}$/u.test(value) && Math.abs(Number(value)) <= 2_147_483_647
+    case "timestamptz": {
+      const [, date = ""] = /^(\d{4}-\d{2}-\d{2}) \d{2}:\d{2}:\d{2}(\.\d{1,6})?\+00$/u.exec(value) ?? []
+      const time = Date.parse(`${value.replace(" ", "T").replace(/\+00$/u, "Z")}`)
+      return date !== "" && !Number.isNaN(time) && new Date(time).toISOString().startsWith(date)
+    }
     case "uuid":
-      return /^[0-9a-f-]{36}$/u.test(value)
+      return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/u.test(value)
   }
 }

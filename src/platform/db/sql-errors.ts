@@ -8,7 +8,8 @@ import { DatabaseUnavailable } from "../http/problems.ts"
  *
  * | reason of the SqlError | SQLSTATE | answer |
  * |---|---|---|
- * | ConnectionError, AuthenticationError, AuthorizationError | 08*, 28*, 53*, 57P0* | 503 database-unavailable |
+ * | ConnectionError, AuthenticationError | 08*, 28* | 503 database-unavailable |
+ * | UnknownError | 53*, 57P0*, 58*, 25P03 | 503 database-unavailable |
  * | StatementTimeoutError, LockTimeoutError | 57014, 55P03 | 503 database-unavailable |
  * | SerializationError, DeadlockError | 40001, 40P01 | tried again; 503 when five more tries did not help |
  * | everything else | | a defect: 500, reported once |
@@ -24,7 +25,6 @@ const detailOf = (error: unknown): string | undefined => {
   switch (error.reason._tag) {
     case "ConnectionError":
     case "AuthenticationError":
-    case "AuthorizationError":
       return "The database cannot be reached. Try again in a moment."
     case "StatementTimeoutError":
     case "LockTimeoutError":
@@ -33,8 +33,9 @@ const detailOf = (error: unknown): string | undefined => {
     case "DeadlockError":
       return "Too many writers want the same rows at once. Try again in a moment."
     default:
-      // 53*: too many connections, out of memory or disk. 57P0*: the server is starting or stopping.
-      return /^(08|53|57P0)/u.test(sqlState(error) ?? "")
+      // 53*: too many connections, out of memory or disk. 57P0*: the server is starting or stopping. 58*: its disk fails.
+      // 25P03: it ended a transaction in which nothing happened for too long.
+      return /^(08|53|57P0|58|25P03)/u.test(sqlState(error) ?? "")
         ? "The database is out of resources or restarting. Try again in a moment."
         : undefined
   }
@@ -70,3 +71,6 @@ export const isConflict = (cause: Cause.Cause<unknown>): boolean =>
     onNone: () => false,
     onSome: ({ reason }) => reason._tag === "SerializationError" || reason._tag === "DeadlockError"
   })
+
+/** No connection could be opened, so nothing of the statement or the transaction was sent. */
+export const isNotConnected = ({ reason }: SqlError.SqlError) => reason._tag === "ConnectionError" && reason.operation === "connect"

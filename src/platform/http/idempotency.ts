@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto"
-import { Duration, Effect, Layer, Option, Schedule, Schema } from "effect"
+import { Effect, Layer, Option, Schedule, Schema } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiMiddleware } from "effect/http-api"
 import { SqlClient } from "effect/sql"
 import { Db, row, run } from "../db/db.ts"
-import { InvalidRequest, Problem } from "./problems.ts"
+import { Problem, toResponse } from "./problems.ts"
 import { CurrentRequest } from "./request.ts"
 
 export class IdempotencyKeyInUse extends Problem<IdempotencyKeyInUse>()("IdempotencyKeyInUse", {
@@ -21,31 +21,33 @@ export class IdempotencyKeyReused extends Problem<IdempotencyKeyReused>()("Idemp
   help: "Within 24 hours a key names one request. Make a new key for a new request, or send exactly the body of the first one."
 }) {}
 
+const pattern = /^[\x21-\x7e]{1,255}$/u
+
 /** Declare it on every POST with effects, so that the document shows it; the middleware reads the header itself. */
 export const IdempotencyHeader = {
   "idempotency-key": Schema.optional(
-    Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{1,255}$/u)).annotate({
+    Schema.String.check(Schema.isPattern(pattern)).annotate({
       description:
         "Makes the request safe to repeat for 24 hours: the same key and body get the first answer again, the effect happens once"
     })
   )
 }
 
-const keepFor = Duration.hours(24)
-
-const Stored = Schema.Struct({
-  bodyHash: Schema.String,
-  status: Schema.Int,
-  headers: Schema.Record(Schema.String, Schema.String),
-  body: Schema.String
-})
+const Stored = row(
+  Schema.Struct({
+    bodyHash: Schema.String,
+    status: Schema.Int,
+    headers: Schema.Record(Schema.String, Schema.String),
+    body: Schema.String
+  })
+)
 
 /**
  * Runs the whole request in one transaction with the storing of its answer: an answer is kept exactly when its effects are
  * committed, so a refused request may be tried again with its key. The services' own transactions join this one.
  */
 export class Idempotent extends HttpApiMiddleware.Service<Idempotent>()("platform/Idempotent", {
-  error: [IdempotencyKeyInUse, IdempotencyKeyReused, InvalidRequest]
+  error: [IdempotencyKeyInUse, IdempotencyKeyReused]
 }) {
   static readonly layer = Layer.effect(
     Idempotent,
@@ -60,69 +62,69 @@ export class Idempotent extends HttpApiMiddleware.Service<Idempotent>()("platfor
         Effect.forkScoped
       )
 
-      return (app, { endpoint }) =>
-        Effect.gen(function* () {
-          const request = yield* HttpServerRequest.HttpServerRequest
-          const key = request.headers["idempotency-key"]
-          if (key === undefined) return yield* app
-          if (!/^[\x21-\x7e]{1,255}$/u.test(key)) return yield* app // refused with everything else that does not fit
+      return (app, { endpoint }) => {
+        const once = Effect.fnUntraced(function* (key: string, request: HttpServerRequest.HttpServerRequest) {
           const { principal } = yield* CurrentRequest
-          const path = request.url.split("?")[0] ?? ""
-          const scope = createHash("sha256")
-            .update(JSON.stringify([principal, endpoint.method, path, key]))
-            .digest("hex")
-          const bodyHash = createHash("sha256")
-            .update(request.url)
-            .update("\n")
-            .update(yield* Effect.orDie(request.text))
-            .digest("hex")
+          const path = request.url.split("?", 1)[0] ?? ""
+          const scope = hash(JSON.stringify([principal, endpoint.method, path, key]))
+          const bodyHash = hash(request.url, "\n", new Uint8Array(yield* Effect.orDie(request.arrayBuffer)))
 
           return yield* db.transaction(
             Effect.gen(function* () {
               // Held to the end of the transaction; a second request does not wait for the first, it is told to come back.
-              const lock = yield* Effect.orDie(
+              const [lock] = yield* Effect.orDie(
                 sql<{ readonly free: boolean }>`select pg_try_advisory_xact_lock(hashtextextended(${scope}, 7)) as free`
               )
-              if (lock[0]?.free !== true) {
-                return yield* new IdempotencyKeyInUse({ detail: `The request with the Idempotency-Key ${key} is still running.` })
+              if (lock?.free !== true) {
+                const problem = new IdempotencyKeyInUse({ detail: `The request with the Idempotency-Key ${key} is still running.` })
+                return toResponse(problem, { "retry-after": "1" })
               }
-              const earlier = yield* stored(sql`
+              const earlier = yield* Stored(sql`
                 select body_hash as "bodyHash", status, headers, body from idempotency_keys
-                where scope = ${scope} and created_at >= now() - ${`${Duration.toSeconds(keepFor)} seconds`}::interval`)
+                where scope = ${scope} and created_at >= now() - interval '24 hours'`)
               if (Option.isSome(earlier)) {
-                const answer = earlier.value
-                if (answer.bodyHash !== bodyHash) {
-                  return yield* new IdempotencyKeyReused({ detail: `The Idempotency-Key ${key} was used with another body.` })
-                }
-                return HttpServerResponse.text(answer.body, {
-                  status: answer.status,
-                  contentType: answer.headers["content-type"] ?? "application/json"
-                }).pipe(HttpServerResponse.setHeaders({ ...answer.headers, "idempotency-replayed": "true" }))
+                if (earlier.value.bodyHash === bodyHash) return replay(earlier.value)
+                return yield* new IdempotencyKeyReused({ detail: `The Idempotency-Key ${key} was used with another body.` })
               }
               const response = yield* app
+              if (response.status >= 300) return response // refused by the framework before any effect, such as 415
               yield* run(sql`
-                insert into idempotency_keys ${sql.insert({
-                  scope,
-                  body_hash: bodyHash,
-                  status: response.status,
-                  headers: JSON.stringify(headersOf(response)),
-                  body: bodyOf(response)
-                })}
+                insert into idempotency_keys ${sql.insert({ scope, body_hash: bodyHash, ...kept(response) })}
                 on conflict (scope) do update set body_hash = excluded.body_hash, status = excluded.status,
                   headers = excluded.headers, body = excluded.body, created_at = now()`)
               return response
             })
           )
         })
+
+        return Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+          const key = request.headers["idempotency-key"]
+          // A key that does not fit is refused together with everything else that does not fit.
+          return key === undefined || !pattern.test(key) ? app : once(key, request)
+        })
+      }
     })
   )
 }
 
-const stored = row(Stored)
-
-const headersOf = (response: HttpServerResponse.HttpServerResponse) => {
-  const { "content-length": _, ...headers } = response.headers
-  return headers
+const hash = (...parts: ReadonlyArray<string | Uint8Array>) => {
+  const sha256 = createHash("sha256")
+  for (const part of parts) sha256.update(part)
+  return sha256.digest("hex")
 }
 
-const bodyOf = ({ body }: HttpServerResponse.HttpServerResponse) => (body._tag === "Uint8Array" ? new TextDecoder().decode(body.body) : "")
+const kept = ({ body, headers, status }: HttpServerResponse.HttpServerResponse) => {
+  if (body._tag !== "Empty" && body._tag !== "Uint8Array") throw new Error("An idempotent operation cannot answer with a stream")
+  const { "content-length": _, ...others } = headers
+  return {
+    status,
+    headers: JSON.stringify(others),
+    body: body._tag === "Empty" ? "" : (body.text ?? new TextDecoder().decode(body.body))
+  }
+}
+
+const replay = ({ body, headers, status }: { readonly body: string; readonly headers: Record<string, string>; readonly status: number }) =>
+  HttpServerResponse.setHeaders(
+    body === "" ? HttpServerResponse.empty({ status }) : HttpServerResponse.text(body, { status, contentType: headers["content-type"] }),
+    { ...headers, "idempotency-replayed": "true" }
+  )

@@ -1,6 +1,6 @@
-import { Effect, Schema, SchemaIssue } from "effect"
+import { Schema } from "effect"
 import { HttpServerResponse, ProblemDetails } from "effect/http"
-import { HttpApiError, HttpApiMiddleware } from "effect/http-api"
+import { HttpApiError } from "effect/http-api"
 
 /** Every problem class that was declared, by its code: what `/problems/<code>` explains. */
 export const registry = new Map<string, { readonly code: string; readonly status: number; readonly title: string; readonly help: string }>()
@@ -16,13 +16,13 @@ export const Problem =
     const Tag extends string,
     const Code extends string,
     const Status extends number,
-    // biome-ignore lint/complexity/noBannedTypes: no fields is {} to the factory of the framework too
-    const Fields extends HttpApiError.ProblemExtensionFields = {}
+    const Fields extends HttpApiError.ProblemExtensionFields = Record<never, never>
   >(
     tag: Tag,
     declaration: { readonly code: Code; readonly status: Status; readonly title: string; readonly help: string },
     fields?: Fields
   ) => {
+    if (registry.has(declaration.code)) throw new Error(`Two problems have the code ${declaration.code}`)
     registry.set(declaration.code, declaration)
     return HttpApiError.Problem<Self>()(
       tag,
@@ -36,12 +36,13 @@ export const Problem =
     )
   }
 
-const FieldProblem = Schema.Struct({
+export const FieldProblem = Schema.Struct({
   in: Schema.Literals(["path", "query", "header", "body"]),
   /** RFC 6901, inside the part of the request that `in` names. */
   pointer: Schema.String,
   message: Schema.String
 }).annotate({ identifier: "FieldProblem" })
+export type FieldProblem = typeof FieldProblem.Type
 
 export class InvalidRequest extends Problem<InvalidRequest>()(
   "InvalidRequest",
@@ -55,7 +56,7 @@ export class InvalidRequest extends Problem<InvalidRequest>()(
 ) {}
 
 /** One field that does not fit, found by a rule that a schema cannot express (an unknown typeId, from = to). */
-export const invalidField = (where: (typeof FieldProblem.Type)["in"], pointer: string, message: string) =>
+export const invalidField = (where: FieldProblem["in"], pointer: string, message: string) =>
   new InvalidRequest({ detail: `${where} ${pointer}: ${message}`, errors: [{ in: where, pointer, message }] })
 
 export class MalformedJson extends Problem<MalformedJson>()("MalformedJson", {
@@ -111,6 +112,13 @@ export class RequestTimeout extends Problem<RequestTimeout>()("RequestTimeout", 
   help: "The request was not complete within the time limit. Send it again over a faster connection."
 }) {}
 
+export class ExpectationFailed extends Problem<ExpectationFailed>()("ExpectationFailed", {
+  code: "expectation-failed",
+  status: 417,
+  title: "The Expect header cannot be met",
+  help: "Only Expect: 100-continue is understood. Send the request without the header."
+}) {}
+
 export class BadRequest extends Problem<BadRequest>()("BadRequest", {
   code: "bad-request",
   status: 400,
@@ -164,64 +172,26 @@ export class RequestTookTooLong extends Problem<RequestTookTooLong>()("RequestTo
   help: "The work was stopped at the time limit of one request and rolled back. Try again later or ask for less at once."
 }) {}
 
-/** Gives decode failures the shape of every other error; without it they are a 400 with an empty body. */
-export class ProblemErrors extends HttpApiMiddleware.Service<ProblemErrors>()("platform/ProblemErrors", {
-  error: [InvalidRequest, MalformedJson]
-}) {
-  static readonly layer = HttpApiMiddleware.layerSchemaErrorTransform(ProblemErrors, ({ cause, kind }) => {
-    if (kind === "Body" || kind === "ResponseHeaders") return Effect.die(cause) // our own answer does not fit its schema: a bug
-    const errors = format(cause.issue).issues.map(({ message, path = [] }) => ({
-      in: partOf[kind],
-      pointer: pointerTo(path),
-      message: explain(message)
-    }))
-    const [first] = errors
-    if (kind === "Payload" && errors.length === 1 && first?.pointer === "" && first.message === notJson) {
-      return Effect.fail(new MalformedJson({ detail: "The body is not JSON." }))
-    }
-    return Effect.fail(new InvalidRequest({ detail: summary(errors), errors }))
-  })
-}
-
-// The framework's own words for a body that JSON.parse refuses; a test would notice if they changed.
-const notJson = "Expected a valid JSON body"
-
-const format = SchemaIssue.makeFormatterStandardSchemaV1()
-
-const partOf = { Params: "path", Query: "query", Headers: "header", Payload: "body" } as const
-
-const pointerTo = (path: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }>) =>
-  path.map((step) => "/" + pointerStep(typeof step === "object" ? step.key : step)).join("")
-
-const pointerStep = (key: PropertyKey) =>
-  String(key)
-    .replaceAll("~", "~0")
-    .replaceAll("/", "~1")
-    .replaceAll(/\p{Cc}|\p{Cs}/gu, "\uFFFD")
-
-const explain = (message: string) => (message === "Unexpected key" ? "Unknown field or parameter" : message)
-
-const summary = (errors: ReadonlyArray<{ readonly in: string; readonly pointer: string; readonly message: string }>) => {
-  const [first] = errors
-  if (first === undefined) return "The request does not fit its schema."
-  const rest = errors.length === 1 ? "" : ` (and ${errors.length - 1} more)`
-  return `${first.in} ${first.pointer || "/"}: ${first.message}${rest}`
-}
-
 type AnyProblem = {
-  readonly code: string
-  readonly status: number
-  readonly title: string
   readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly code: string
   readonly detail?: string
 }
 
+/** The members of a problem in the order a reader wants them. */
+export const membersOf = ({ code, detail, status, title, type, ...extensions }: AnyProblem) => ({
+  type,
+  title,
+  status,
+  code,
+  detail: detail ?? title,
+  ...extensions
+})
+
 /** A problem as an answer, outside the declared errors of an endpoint. */
 export const toResponse = (problem: AnyProblem, headers?: Record<string, string>) => {
-  const { code, detail, status, title, type } = problem
-  const members: Record<string, unknown> = { type, title, status, code }
-  if (detail !== undefined) members.detail = detail
-  if (problem instanceof MethodNotAllowed) members.allow = problem.allow
-  const response = HttpServerResponse.jsonUnsafe(members, { status, contentType: ProblemDetails.contentType })
+  const response = HttpServerResponse.jsonUnsafe(membersOf(problem), { status: problem.status, contentType: ProblemDetails.contentType })
   return headers === undefined ? response : HttpServerResponse.setHeaders(response, headers)
 }

@@ -47,10 +47,19 @@ export const webAddress = (max: number) =>
 /** RFC 3339 in UTC with milliseconds, as every time in an answer. */
 export const Instant = Schema.String.annotate({ identifier: "Instant", format: "date-time", description: "A time in UTC, RFC 3339" })
 
+const instant = /^(\d{4}-\d{2}-\d{2})T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/u
+
+// JavaScript takes 30 February for 1 March; PostgreSQL refuses it, and the year 0.
+const exists = (s: string) => {
+  const date = instant.exec(s)?.[1] ?? ""
+  const day = new Date(`${date}T00:00:00Z`)
+  return !Number.isNaN(Date.parse(s)) && !date.startsWith("0000") && !Number.isNaN(day.getTime()) && day.toISOString().startsWith(date)
+}
+
 /** RFC 3339 as a person or program sends it: with zone, any precision. Kept as text; PostgreSQL reads it. */
 export const InstantInput = Schema.String.check(
-  Schema.isPattern(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/u),
-  Schema.makeFilter((s: string) => !Number.isNaN(Date.parse(s)) && !s.startsWith("0000"), { expected: "an existing time" })
+  Schema.isPattern(instant),
+  Schema.makeFilter(exists, { expected: "an existing time" })
 ).annotate({ format: "date-time" })
 
 export const int = (min: number, max: number) => Schema.Int.check(Schema.isBetween({ minimum: min, maximum: max }))

@@ -1,11 +1,24 @@
-import { Effect, Layer } from "effect"
+import { createHash } from "node:crypto"
+import { Effect, Layer, Schema } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
-import { HttpApiScalar } from "effect/http-api"
+import { HttpApiScalar, OpenApi } from "effect/http-api"
 import { DocumentedApi } from "#api.ts"
+import { AppConfig } from "../config.ts"
 import { Db } from "../db/db.ts"
-import { RouteNotFound, registry } from "../http/problems.ts"
+import { Problem, RouteNotFound, registry, toResponse } from "../http/problems.ts"
 import { Metrics } from "../telemetry/metrics.ts"
 import { Lifecycle } from "./lifecycle.ts"
+
+export class NotReady extends Problem<NotReady>()(
+  "NotReady",
+  {
+    code: "not-ready",
+    status: 503,
+    title: "This process is not ready for requests",
+    help: "GET /readyz answers so while something that every request needs is away, or the process is about to stop. `checks` names it."
+  },
+  { checks: Schema.Record(Schema.String, Schema.String) }
+) {}
 
 /** 200 while the process lives. */
 const Healthz = HttpRouter.add("GET", "/healthz", HttpServerResponse.jsonUnsafe({ status: "ok" }))
@@ -20,12 +33,10 @@ const Readyz = HttpRouter.use(
       "/readyz",
       Effect.gen(function* () {
         const database = yield* Effect.match(db.ping, { onSuccess: () => "ok", onFailure: ({ detail }) => detail ?? "unavailable" })
-        const process = lifecycle.stopping() ? "stopping" : "ok"
-        const ready = database === "ok" && process === "ok"
-        return HttpServerResponse.jsonUnsafe(
-          { status: ready ? "ok" : "unavailable", checks: { database, process } },
-          { status: ready ? 200 : 503 }
-        )
+        const checks = { database, process: lifecycle.stopping() ? "stopping" : "ok" }
+        const failed = Object.entries(checks).filter(([, state]) => state !== "ok")
+        if (failed.length === 0) return HttpServerResponse.jsonUnsafe({ status: "ok", checks })
+        return toResponse(new NotReady({ detail: failed.map(([name, state]) => `${name}: ${state}`).join("; "), checks }))
       })
     )
   })
@@ -45,19 +56,21 @@ const MetricsPage = HttpRouter.use(
 /** What a problem's code means and what to do about it: JSON for programs, a page for people. */
 const Problems = HttpRouter.use(
   Effect.fnUntraced(function* (router) {
-    yield* router.add("GET", "/problems", Effect.succeed(HttpServerResponse.jsonUnsafe({ items: [...registry.values()].map(described) })))
+    const all = [...registry.values()].toSorted((a, b) => (a.code < b.code ? -1 : 1))
+    yield* router.add("GET", "/problems", HttpServerResponse.jsonUnsafe({ items: all.map(described) }))
     yield* router.add(
       "GET",
       "/problems/:code",
       Effect.gen(function* () {
         const { code = "" } = yield* HttpRouter.params
-        const problem = registry.get(code)
-        if (problem === undefined)
-          return yield* Effect.die(new RouteNotFound({ detail: "No problem has this code. /problems lists them all." }))
         const { headers } = yield* HttpServerRequest.HttpServerRequest
-        return headers.accept?.includes("text/html") === true
-          ? HttpServerResponse.setHeaders(HttpServerResponse.text(page(problem)), { "content-type": "text/html; charset=utf-8" })
-          : HttpServerResponse.jsonUnsafe(described(problem))
+        const problem = registry.get(code)
+        if (problem === undefined) return toResponse(new RouteNotFound({ detail: "No problem has this code. /problems lists them all." }))
+        const answer =
+          headers.accept?.includes("text/html") === true
+            ? HttpServerResponse.html(page(problem))
+            : HttpServerResponse.jsonUnsafe(described(problem))
+        return HttpServerResponse.setHeader(answer, "vary", "Accept")
       })
     )
   })
@@ -68,21 +81,44 @@ type Declared = { readonly code: string; readonly status: number; readonly title
 const described = ({ code, help, status, title }: Declared) => ({ type: `/problems/${code}`, code, status, title, help })
 
 const page = ({ code, help, status, title }: Declared) =>
-  `<!doctype html><html lang="en"><meta charset="utf-8"><title>${code}</title><style>body{font:16px/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem}</style><h1>${title}</h1><p><code>${status} ${code}</code></p><p>${help}</p></html>`
+  `<!doctype html><html lang="en"><meta charset="utf-8"><title>${code}</title><style>body{font:16px/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem}</style><h1>${escaped(title)}</h1><p><code>${status} ${code}</code></p><p>${escaped(help)}</p></html>`
 
-/** What is served besides the API: probes, metrics, the document's page, the explanations of problems. */
-export const SystemHttp = Layer.mergeAll(
-  Healthz,
-  Readyz,
-  MetricsPage,
-  Problems,
-  HttpApiScalar.layer(DocumentedApi, { path: "/docs", scalar: { theme: "default", withDefaultFonts: false } as never })
+const escaped = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;")
+
+/** The contract for programs, and a page to read it and try it. Both name the base path, or requests tried there would miss it. */
+const Contract = Layer.unwrap(
+  Effect.map(AppConfig, ({ basePath }) => {
+    const api = DocumentedApi.annotate(OpenApi.Servers, [{ url: basePath === "" ? "/" : basePath }])
+    // Nothing that leads to the maker of the page.
+    const scalar = { withDefaultFonts: false, telemetry: false, hideClientButton: true, showDeveloperTools: "never", favicon: "data:," }
+    return Layer.merge(
+      HttpRouter.add("GET", "/api/openapi.json", HttpServerResponse.jsonUnsafe(OpenApi.fromApi(api))),
+      HttpApiScalar.layer(api, { path: "/docs", scalar })
+    ).pipe(Layer.provide(Unchanging))
+  })
 )
 
-/** The paths above, for the answer to a wrong method. */
-export const systemRoutes: ReadonlyArray<{ readonly method: string; readonly path: string }> = [
-  ...["/healthz", "/readyz", "/metrics", "/docs", "/problems", "/problems/:code", "/api/openapi.json"].map((path) => ({
-    method: "GET",
-    path
-  }))
-]
+/** For bytes that stay the same while the process lives: whoever has them is not sent them again. */
+const Unchanging = HttpRouter.middleware((app) =>
+  Effect.gen(function* () {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const response = yield* app
+    const headers = { etag: tagOf(response), "cache-control": "no-cache" }
+    return request.headers["if-none-match"]?.includes(headers.etag) === true
+      ? HttpServerResponse.empty({ status: 304, headers })
+      : HttpServerResponse.setHeaders(response, headers)
+  })
+).layer
+
+const tags = new WeakMap<HttpServerResponse.HttpServerResponse, string>()
+
+const tagOf = (response: HttpServerResponse.HttpServerResponse) => {
+  const known = tags.get(response)
+  if (known !== undefined || response.body._tag !== "Uint8Array") return known ?? '""'
+  const tag = `"${createHash("sha256").update(response.body.body).digest("base64url")}"`
+  tags.set(response, tag)
+  return tag
+}
+
+/** What is served besides the API: probes, metrics, the contract, the explanations of problems. */
+export const SystemHttp = Layer.mergeAll(Healthz, Readyz, MetricsPage, Problems, Contract)

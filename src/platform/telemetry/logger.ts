@@ -1,4 +1,4 @@
-import { Effect, Layer, Logger, References } from "effect"
+import { Effect, Formatter, Layer, Logger, References } from "effect"
 import { AppConfig } from "../config.ts"
 import { CurrentRequest } from "../http/request.ts"
 
@@ -7,17 +7,16 @@ export const jsonLogger = Logger.make((options) => {
   const { annotations, cause, level, message, timestamp } = Logger.formatStructured.log(options)
   const { principal, requestId } = options.fiber.getRef(CurrentRequest)
   const span = options.fiber.cache.span
-  console.log(
-    JSON.stringify({
-      time: timestamp,
-      level: level.toLowerCase(),
-      message,
-      ...(requestId === null ? {} : { requestId, principal }),
-      ...(span === undefined || span._tag !== "Span" ? {} : { traceId: span.traceId, spanId: span.spanId }),
-      ...annotations,
-      ...(cause === undefined ? {} : { cause })
-    })
-  )
+  const fields = {
+    time: timestamp,
+    level: level.toLowerCase(),
+    message: typeof message === "string" ? message : Formatter.formatJson(message),
+    ...(span === undefined || span._tag !== "Span" ? {} : { traceId: span.traceId, spanId: span.spanId }),
+    ...(requestId === null ? {} : { requestId, principal })
+  }
+  const more = { ...annotations, ...(cause === undefined ? {} : { cause }) }
+  // Unlike JSON.stringify it takes bigints and circles: a line that cannot be written would end the work that wrote it.
+  console.log(Formatter.formatJson({ ...fields, ...more, ...fields }))
 })
 
 const levels = { trace: "Trace", debug: "Debug", info: "Info", warn: "Warn", error: "Error", none: "None" } as const

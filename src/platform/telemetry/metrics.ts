@@ -46,14 +46,16 @@ export class Metrics extends Context.Service<
       // One at a time: who looks meanwhile waits for the figures instead of getting none.
       const turn = yield* Semaphore.make(1)
       let collectedAt = Number.NEGATIVE_INFINITY
-      const collect = turn.withPermits(1)(
-        Effect.gen(function* () {
-          const now = Number(yield* Clock.currentTimeNanos) / 1e6
-          if (now - collectedAt < Duration.toMillis(cachedFor)) return
-          yield* Effect.forEach(collectors, collectOne, { concurrency: "unbounded", discard: true })
-          collectedAt = now
-        })
-      )
+      const collect = turn
+        .withPermits(1)(
+          Effect.gen(function* () {
+            const now = Number(yield* Clock.currentTimeNanos) / 1e6
+            if (now - collectedAt < Duration.toMillis(cachedFor)) return
+            yield* Effect.forEach(collectors, collectOne, { concurrency: "unbounded", discard: true })
+            collectedAt = now
+          })
+        )
+        .pipe(Effect.withTracerEnabled(false))
 
       return Metrics.of({
         page: Effect.andThen(collect, PrometheusMetrics.format({ prefix })),

@@ -1,5 +1,5 @@
 import { Effect, Layer, Metric, Redacted, References, Schedule } from "effect"
-import { FetchHttpClient, HttpMiddleware } from "effect/http"
+import { FetchHttpClient, HttpMiddleware, UrlParams } from "effect/http"
 import { Otlp } from "effect/observability"
 import { AppConfig } from "../config.ts"
 import { version } from "../version.ts"
@@ -44,5 +44,11 @@ const withPrefix = (registry: Metric.MetricRegistry): Metric.MetricRegistry =>
     }
   })()
 
-/** Probes and scrapes are not traced, and a span is named by method; its route is an attribute. */
-export const quietProbes = HttpMiddleware.layerTracerDisabledForUrls(["/healthz", "/readyz", "/metrics"])
+/** Probes and scrapes are not traced, and no span shows what a key in an address is. A span is named by method; its route is an attribute. */
+export const httpTracing = Layer.merge(
+  HttpMiddleware.layerTracerDisabledForUrls(["/healthz", "/readyz", "/metrics"]),
+  Layer.effect(
+    UrlParams.CurrentRedactedNames,
+    Effect.map(UrlParams.CurrentRedactedNames, (names) => [...names, "api_key", "access_token"])
+  )
+)
