@@ -3,10 +3,10 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { Exports } from "#inventory/transfer/export.service.ts"
-import { columns, defaults } from "#inventory/transfer/import.ts"
 import { Imports } from "#inventory/transfer/import.service.ts"
-import { insertParts, nthId4 } from "../support/stock-rows.ts"
+import { columns, defaults } from "#inventory/transfer/import.ts"
 import { Statements } from "../support/statements.ts"
+import { insertParts, nthId4 } from "../support/stock-rows.ts"
 import { Http, world } from "../support/world.ts"
 
 const fixture = readFileSync(new URL("fixtures/workshop.csv", import.meta.url))
@@ -73,10 +73,7 @@ layer(worldOf(), { excludeTestServices: true, timeout: "60 seconds" })("export",
         yield* exported("movements"),
         "id,operationId,at,kind,principal,note,undoes,id4,boxNo,locNo,deltaQty,balanceAfter\r\n"
       )
-      assert.strictEqual(
-        yield* exported("sellers"),
-        "id4,manufacturerCode,description,seller,website,link,sellerPartNumbers,primary\r\n"
-      )
+      assert.strictEqual(yield* exported("sellers"), "id4,manufacturerCode,description,seller,website,link,sellerPartNumbers,primary\r\n")
     })
   )
 
@@ -84,7 +81,9 @@ layer(worldOf(), { excludeTestServices: true, timeout: "60 seconds" })("export",
     Effect.gen(function* () {
       const { send } = yield* Http
       for (const kind of ["parts", "movements", "sellers"]) {
-        const { headers } = yield* send("GET", `/api/inventory/export/${kind}.csv`, undefined, { headers: { "accept-encoding": "gzip, br" } })
+        const { headers } = yield* send("GET", `/api/inventory/export/${kind}.csv`, undefined, {
+          headers: { "accept-encoding": "gzip, br" }
+        })
         assert.strictEqual(headers.get("content-type"), "text/csv; charset=utf-8; header=present")
         assert.strictEqual(headers.get("content-disposition"), `attachment; filename="partwright-${kind}.csv"`)
         assert.strictEqual(headers.get("content-encoding"), null)
@@ -155,10 +154,19 @@ layer(worldOf(), { excludeTestServices: true, timeout: "60 seconds" })("export",
       const cell = (line: ReadonlyArray<string>, column: string) => line[header.indexOf(column)]
       assert.deepStrictEqual(header, [...columns])
       const places = lines.map((line) => [cell(line, "id4"), cell(line, "boxNo"), cell(line, "locNo"), cell(line, "quantity")])
-      assert.deepStrictEqual(places, places.toSorted(([a], [b]) => (a! < b! ? -1 : a! > b! ? 1 : 0)))
+      assert.deepStrictEqual(
+        places,
+        places.toSorted(([a], [b]) => (a! < b! ? -1 : a! > b! ? 1 : 0))
+      )
       const transistor = lines.filter((line) => cell(line, "manufacturerCode") === "BC547B")
       assert.deepStrictEqual(
-        transistor.map((line) => [cell(line, "tags"), cell(line, "seller"), cell(line, "sellerPartNumbers"), cell(line, "boxNo"), cell(line, "quantity")]),
+        transistor.map((line) => [
+          cell(line, "tags"),
+          cell(line, "seller"),
+          cell(line, "sellerPartNumbers"),
+          cell(line, "boxNo"),
+          cell(line, "quantity")
+        ]),
         [
           ["npn|transistor", "Reichelt", "BC 547B", "1", "100"],
           ["npn|transistor", "Reichelt", "BC 547B", "2", "40"]
@@ -276,7 +284,9 @@ layer(worldOf(), { excludeTestServices: true, timeout: "60 seconds" })("export",
       const [exports, writes] = yield* Effect.all(
         [
           Effect.forEach(Array.from({ length: 32 }), () => exported("parts"), { concurrency: "unbounded" }),
-          Effect.forEach(Array.from({ length: 32 }), (_, n) => send("POST", "/api/types", { name: `Meanwhile ${n}` }), { concurrency: "unbounded" })
+          Effect.forEach(Array.from({ length: 32 }), (_, n) => send("POST", "/api/types", { name: `Meanwhile ${n}` }), {
+            concurrency: "unbounded"
+          })
         ],
         { concurrency: "unbounded" }
       )

@@ -4,8 +4,8 @@ import { Deferred, Effect, Fiber, Layer, Random, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { type Id4, randomId4 } from "#inventory/parts/part.ts"
 import type { UnreadableFile } from "#inventory/transfer/csv.ts"
-import { defaults, type ImportOptions, type RowOutcome, reportCells } from "#inventory/transfer/import.ts"
 import { Imports } from "#inventory/transfer/import.service.ts"
+import { defaults, type ImportOptions, type RowOutcome, reportCells } from "#inventory/transfer/import.ts"
 import { Db } from "#platform/db/db.ts"
 import { openAllConnections, untilBlocked } from "../support/stock-rows.ts"
 import { Http, world } from "../support/world.ts"
@@ -158,7 +158,11 @@ layer(World, { excludeTestServices: true, timeout: "60 seconds" })("import", (it
         [["import", "workshop.csv, line 2"]]
       )
       const capacities = (yield* send("GET", "/api/boxes")).body.items.map(
-        (box: { readonly boxNo: number; readonly capacity: number; readonly description: string }) => [box.boxNo, box.capacity, box.description]
+        (box: { readonly boxNo: number; readonly capacity: number; readonly description: string }) => [
+          box.boxNo,
+          box.capacity,
+          box.description
+        ]
       )
       assert.deepStrictEqual(capacities, [
         [1, 4, "ICs"],
@@ -186,7 +190,9 @@ layer(World, { excludeTestServices: true, timeout: "60 seconds" })("import", (it
     Effect.gen(function* () {
       const { send } = yield* Http
       const { id4 } = yield* newPart({ description: "Relay", manufacturerCode: "G5LE-1", package: "THT", pinCount: 5, tags: ["relay"] })
-      const imported = yield* importing(`id4,description,package,pin_count,tags,Series\n${id4.toLowerCase()},Relay 5 V,,,power|relay,G5LE\n`)
+      const imported = yield* importing(
+        `id4,description,package,pin_count,tags,Series\n${id4.toLowerCase()},Relay 5 V,,,power|relay,G5LE\n`
+      )
       assert.deepStrictEqual(imported.outcomes, ["updated"])
       const part = yield* partOf(imported)
       assert.deepStrictEqual(
@@ -249,7 +255,9 @@ layer(World, { excludeTestServices: true, timeout: "60 seconds" })("import", (it
     Effect.gen(function* () {
       const drawn = yield* randomId4.pipe(Random.withSeed("labels"))
       const next = `${drawn === "AAAA" ? "AAAB" : "AAAA"}`
-      const imported = yield* importing(`id4,description\n,Drawn one\n${next},Brought\n${drawn},Brought too\n`).pipe(Random.withSeed("labels"))
+      const imported = yield* importing(`id4,description\n,Drawn one\n${next},Brought\n${drawn},Brought too\n`).pipe(
+        Random.withSeed("labels")
+      )
       assert.deepStrictEqual(imported.outcomes, ["created", "created", "created"])
       assert.strictEqual(imported.rows[2]?.id4, drawn)
       assert.notStrictEqual(imported.rows[0]?.id4, drawn)
@@ -358,7 +366,7 @@ SLOT-6,Six,243,1,,
         "3 boxNo: There is no box 241",
         "4 boxNo: There is no box 242",
         "5 boxNo: There is no box 242",
-        '6 boxNo: There is no box 242',
+        "6 boxNo: There is no box 242",
         '6 boxDescription: Line 4 calls box 242 "New one"',
         "7 boxNo: There is no box 243"
       ])
@@ -508,7 +516,10 @@ DRY-2,Dry,,,,271,0,5
       const second = yield* importing(`${header}SOLD-1,,Seller B,https://b.example/1,\n`, { createSellers: true })
       const third = yield* importing(`${header}SOLD-1,,,,B-1\n`)
       const again = yield* leavesNothing(importing(`${header}SOLD-1,Sold,seller b,https://b.example/1,B-1\n`))
-      assert.deepStrictEqual([...first.outcomes, ...second.outcomes, ...third.outcomes, ...again.outcomes], ["created", "updated", "updated", "unchanged"])
+      assert.deepStrictEqual(
+        [...first.outcomes, ...second.outcomes, ...third.outcomes, ...again.outcomes],
+        ["created", "updated", "updated", "unchanged"]
+      )
       const { seller, sellerLinks, version } = yield* partOf(first)
       assert.deepStrictEqual([seller, version], ["Seller B", 1])
       assert.deepStrictEqual(
@@ -649,7 +660,9 @@ DRY-2,Dry,,,,271,0,5
           : Effect.asVoid(send("POST", `/api/parts/${parts[n % 4]?.id4}/put`, { slot: { boxNo: 290, locNo: 1 }, quantity: 1 }))
       )
       yield* Effect.all(work, { concurrency: "unbounded", discard: true })
-      const totals = yield* Effect.forEach(parts, ({ id4 }) => Effect.map(send("GET", `/api/parts/${id4}`), ({ body }) => body.totalQuantity))
+      const totals = yield* Effect.forEach(parts, ({ id4 }) =>
+        Effect.map(send("GET", `/api/parts/${id4}`), ({ body }) => body.totalQuantity)
+      )
       assert.deepStrictEqual(totals, [8, 16, 16, 16])
     })
   )

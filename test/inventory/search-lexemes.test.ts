@@ -69,12 +69,39 @@ describe("index", () => {
     ])
   })
 
-  it("a tsvector literal doubles quotes and backslashes and lists the positions", () => {
+  it("of a word with joints the vocabulary holds the joined form and the pieces, and decimals as they are", () => {
+    assert.sameMembers(Array.from(vocabularyOf(lexemesOf({ description: ["bc-547.b_2 3.3 4.7 kΩ Low-Power"] }))), [
+      "bc547b2",
+      "bc",
+      "547",
+      "b",
+      "2",
+      "3.3",
+      "33",
+      "3",
+      "4.7kohm",
+      "4.7",
+      "kohm",
+      "lowpower",
+      "low",
+      "power"
+    ])
+  })
+
+  it("a text that was seen before gives the same lexemes, and values only where they are read", () => {
+    const seen = new Map()
+    const first = lexemesOf({ description: ["5 V"], series: ["5 V"] }, seen)
+    assert.deepStrictEqual(lexemesOf({ description: ["5 V"], series: ["5 V"] }, seen), first)
+    assert.deepStrictEqual(fieldsOf(first, "~5v"), ["description"])
+    assert.deepStrictEqual(fieldsOf(first, "5v"), ["description", "series"])
+  })
+
+  it("a tsvector literal doubles quotes and backslashes and lists the positions with their weights", () => {
     const lexemes = new Map<string, ReadonlyArray<Field>>([
       ["a'b\\c", ["tags", "description"]],
       ["~5v", ["dimensions"]]
     ])
-    assert.strictEqual(toTsvector(lexemes), "'a''b\\\\c':5,6 '~5v':18")
+    assert.strictEqual(toTsvector(lexemes), "'a''b\\\\c':5B,6C '~5v':18")
     assert.strictEqual(toTsvector(new Map()), "")
   })
 
@@ -98,6 +125,12 @@ describe("tsquery", () => {
     ]
     assert.strictEqual(toTsquery(terms, "every"), "('bc547' | ('bc' & '547') | '=bc':*) & ('o''n\\\\e')")
     assert.strictEqual(toTsquery(terms, "any"), "('bc547' | ('bc' & '547') | '=bc':*) | ('o''n\\\\e')")
+  })
+
+  it("asks only for fields of some weights", () => {
+    const terms = [[{ lexemes: ["bc547"] }, { lexemes: ["bc", "547"] }, { lexemes: ["=bc"], prefix: true }]]
+    assert.strictEqual(toTsquery(terms, "any", ["A"]), "('bc547':A | ('bc':A & '547':A) | '=bc':*A)")
+    assert.strictEqual(toTsquery(terms, "any", ["A", "B"]), "('bc547':AB | ('bc':AB & '547':AB) | '=bc':*AB)")
   })
 
   it("is null when nothing can match", () => {

@@ -102,7 +102,7 @@ export class Search extends Context.Service<
         return distinct([...hits, ...rankAll(terms, yield* candidates(query, wide, terms, filter, { look: lookWide, keep }))])
       })
 
-      /** All terms that any part has; all of them but one; any. */
+      /** All terms that any part has; all of them but one; each alone, the rarest first. */
       const withSomeTerms = Effect.fnUntraced(function* (
         terms: ReadonlyArray<FullTerm>,
         present: ReadonlyArray<FullTerm>,
@@ -113,15 +113,14 @@ export class Search extends Context.Service<
         const stages = [
           present.length < terms.length ? toTsquery(all, "every") : null,
           present.length > 2 && present.length < 6 ? all.map((_, n) => `(${toTsquery(all.toSpliced(n, 1), "every")})`).join(" | ") : null,
-          present.length > 1 ? toTsquery(all, "any") : null
+          // One query for any of them would read every part that has one of the commonest words.
+          ...(present.length > 1 ? present.toSorted((a, b) => a.parts - b.parts).map((term) => toTsquery([term.expansions], "any")) : [])
         ]
         let hits: ReadonlyArray<Hit> = []
         for (const query of stages) {
-          if (hits.length < limit)
-            hits = distinct([
-              ...hits,
-              ...rankAll(terms, yield* candidates(query, all, terms, filter, { look: lookWide, keep: keepFor(limit) }))
-            ])
+          if (hits.length >= limit) break
+          const more = yield* candidates(query, all, terms, filter, { look: lookWide, keep: keepFor(limit) })
+          hits = distinct([...hits, ...rankAll(terms, more)])
         }
         return hits
       })
@@ -135,6 +134,7 @@ export class Search extends Context.Service<
         let terms = expanded
         let hits = yield* withEveryTerm(terms, filter, limit)
         if (hits.length > 0 || !mayRelax) return hits
+        // From the last to the first: the words of fewest parts are found quickest.
         const occurring = (terms: ReadonlyArray<FullTerm>) =>
           repo.occurring(
             terms.map(({ expansions }) => expansions.toReversed().flatMap((expansion) => toTsquery([[expansion]], "any") ?? []))
