@@ -2,10 +2,12 @@ import { NodeServices } from "@effect/platform-node"
 import { Cause, Console, Deferred, Effect, Exit, Layer } from "effect"
 import { Command } from "effect/cli"
 import { sample } from "#inventory/sample/sample.cli.ts"
+import { searchRebuild } from "#inventory/search/search.cli.ts"
+import { verify } from "#inventory/stock/ledger-check.cli.ts"
 import { exportCsv } from "#inventory/transfer/export.cli.ts"
 import { importParts } from "#inventory/transfer/import.cli.ts"
 import { typesSync } from "#inventory/types/types.cli.ts"
-import { AppConfig, describe } from "#platform/config.ts"
+import { AppConfig, describe, startedByNpm } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { migrate } from "#platform/db/migrator.ts"
 import { layer as Logging } from "#platform/telemetry/logger.ts"
@@ -22,6 +24,16 @@ const signalled = Effect.gen(function* () {
     if (!Deferred.doneUnsafe(first, Exit.succeed(signal))) process.exit(130)
   }
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, onSignal)
+  if (yield* startedByNpm) {
+    // npm passes on neither SIGHUP nor, of course, SIGKILL: that it has gone shows only in who the parent is.
+    const parent = process.ppid
+    const watch = setInterval(() => {
+      if (process.ppid === parent) return
+      clearInterval(watch)
+      Deferred.doneUnsafe(first, Exit.succeed("the end of npm"))
+    }, 500)
+    watch.unref()
+  }
   return Deferred.await(first)
 })
 
@@ -44,7 +56,7 @@ const config = Command.make("config", {}, () =>
 
 const inventory = Command.make("inventory").pipe(
   Command.withDescription("Stock, parts and their data"),
-  Command.withSubcommands([typesSync, sample, importParts, exportCsv]),
+  Command.withSubcommands([verify, typesSync, sample, importParts, exportCsv]),
   Command.provide(Settings)
 )
 

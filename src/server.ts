@@ -11,6 +11,7 @@ import { PartsHttp } from "#inventory/parts/parts.http.ts"
 import { SearchHttp } from "#inventory/search/search.http.ts"
 import { SellerLinksHttp } from "#inventory/sellers/seller-links.http.ts"
 import { SellersHttp } from "#inventory/sellers/sellers.http.ts"
+import { LedgerCheckJobs } from "#inventory/stock/ledger-check.jobs.ts"
 import { StockHttp } from "#inventory/stock/stock.http.ts"
 import { ExportHttp } from "#inventory/transfer/export.http.ts"
 import { TypesHttp } from "#inventory/types/types.http.ts"
@@ -36,6 +37,7 @@ const Handlers = Layer.mergeAll(
   SearchHttp,
   DashboardHttp,
   DashboardMetrics,
+  LedgerCheckJobs,
   SellersHttp,
   StockHttp,
   TypesHttp,

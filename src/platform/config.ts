@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
-import { Config, ConfigProvider, Context, Data, Duration, Effect, Layer, Redacted, Result } from "effect"
+import { Config, ConfigProvider, Context, Data, Duration, Effect, Layer, Option, Redacted, Result } from "effect"
 
 /** One setting that cannot be used: its name, what was expected; the value only when it is no secret. */
 export interface ConfigProblem {
@@ -204,6 +204,11 @@ const load = Effect.gen(function* () {
   if (problems.length > 0) return yield* new ConfigError({ problems })
   return AppConfig.of(config)
 })
+
+/** Whether `npm start` or another npm script started the process. No setting of a person's: npm says so itself. */
+export const startedByNpm = Effect.map(Config.option(Config.String("npm_lifecycle_event")), Option.isSome).pipe(
+  Effect.orElseSucceed(() => false)
+)
 
 export const isLoopback = (host: string) => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/u.test(host)
 

@@ -41,17 +41,17 @@ layer(world(), options)("types", (it) => {
   it.effect("a new type comes back as it was given, with the number of its parts", () =>
     Effect.gen(function* () {
       const fields = {
-        name: "  Laser Diode ",
-        group: "Optoelectronics",
-        aliases: ["ld", " LÄSER "],
+        name: "  Geiger Tube ",
+        group: "Sensors",
+        aliases: ["gm tube", " ZÄHLROHR "],
         reference: "D",
-        kicadSymbol: "Device:D_Laser",
+        kicadSymbol: "Device:Geiger",
         kicadFootprint: null
       }
       const created = yield* post("/api/types", fields)
       assert.strictEqual(created.status, 201)
       const { createdAt, id, updatedAt, ...rest } = created.body
-      assert.deepStrictEqual(rest, { ...fields, key: null, name: "Laser Diode", aliases: ["ld", "LÄSER"], partCount: 0, version: 1 })
+      assert.deepStrictEqual(rest, { ...fields, key: null, name: "Geiger Tube", aliases: ["gm tube", "ZÄHLROHR"], partCount: 0, version: 1 })
       assert.strictEqual(createdAt, updatedAt)
       assert.strictEqual(created.headers.get("location"), `/api/types/${id}`)
       assert.strictEqual(created.headers.get("etag"), '"1"')

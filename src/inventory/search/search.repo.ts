@@ -2,7 +2,6 @@ import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient, type Statement } from "effect/sql"
 import { rows } from "#platform/db/db.ts"
 import { StockInSlot } from "../parts/part.ts"
-import type { WeightClass } from "./fields.ts"
 import { MatchedOn, type SearchFilter } from "./search.ts"
 
 const Whole = Schema.Struct({
@@ -28,8 +27,13 @@ const occurrences = rows(Occurrence)
 const numbers = rows(Schema.Struct({ n: Schema.Int }))
 const locations = rows(Schema.Struct({ id4: Schema.String, locations: Schema.Array(StockInSlot) }))
 
-/** A term in the fields of each class, as a query; in D it is any field. */
-export type TermByClass = { readonly [C in WeightClass]: string | null }
+/** A term as a query in part numbers, barcodes and tags; in part numbers and barcodes alone; in descriptions; in any field. */
+export interface Sieve {
+  readonly strong: string | null
+  readonly codes: string | null
+  readonly description: string | null
+  readonly any: string | null
+}
 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -136,7 +140,7 @@ const make = Effect.gen(function* () {
     candidates: Effect.fn("SearchRepo.candidates")(
       (options: {
         readonly query: string
-        readonly sieve: ReadonlyArray<TermByClass>
+        readonly sieve: ReadonlyArray<Sieve>
         readonly lexemes: ReadonlyArray<string>
         readonly withLabels: boolean
         readonly filter: SearchFilter
@@ -147,29 +151,36 @@ const make = Effect.gen(function* () {
         const joined = (fragments: ReadonlyArray<Statement.Fragment>) => fragments.reduce((before, next) => sql`${before} ${next}`, sql``)
         // Read once as queries: a cast at the place of use would be done again for every part.
         const columns = options.sieve.map(
-          ({ A, B, C, D }, n) =>
-            sql`, ${A}::tsquery as ${sql(`a${n}`)}, ${B}::tsquery as ${sql(`b${n}`)}, ${C}::tsquery as ${sql(`c${n}`)}, ${D}::tsquery as ${sql(`d${n}`)}`
+          ({ any, codes, description, strong }, n) =>
+            sql`, ${strong}::tsquery as ${sql(`strong${n}`)}, ${codes}::tsquery as ${sql(`codes${n}`)},
+              ${description}::tsquery as ${sql(`description${n}`)}, ${any}::tsquery as ${sql(`any${n}`)}`
         )
+        const stands = (where: string) => sql`d.words @@ (select ${sql(where)} from q)`
         const weights = options.sieve.map(
-          (
-            _,
-            n
-          ) => sql`+ case when d.words @@ (select ${sql(`a${n}`)} from q) then 10 when d.words @@ (select ${sql(`b${n}`)} from q) then 8
-            when d.words @@ (select ${sql(`c${n}`)} from q) then 7 when d.words @@ (select ${sql(`d${n}`)} from q) then 5 else 0 end`
+          (_, n) => sql`+ case when ${stands(`strong${n}`)} then case when ${stands(`codes${n}`)} then 10 else 8 end
+            when ${stands(`description${n}`)} then 7 when ${stands(`any${n}`)} then 5 else 0 end`
         )
         return occurrences(sql`
-          with q as materialized (select ${options.query}::tsquery as query ${joined(columns)})
-          select k.id4, k."totalQuantity", k.sorted, u.lexeme, u.positions
-          from (
-            select s.*, count(*) over ()::int as sorted
-            from (
-              select l.*, (select s.total::float8 from part_stock s where s.part_id4 = l.id4) as "totalQuantity"
-              from (
-                select d.part_id4 as id4, 0 ${joined(weights)} as weight
-                from search_documents d where d.words @@ (select query from q) and ${passes(options.filter, sql`d.part_id4`)}
-                limit ${options.look}) l
-              order by l.weight desc, l.id4 limit ${options.sort}) s
-            order by s.weight desc, s."totalQuantity" > 0 desc, s.id4 limit ${options.keep}) k
+          with q as materialized (select ${options.query}::tsquery as query ${joined(columns)}),
+          best as materialized (
+            select l.* from (
+              select d.part_id4 as id4, 0 ${joined(weights)} as weight
+              from search_documents d where d.words @@ (select query from q) and ${passes(options.filter, sql`d.part_id4`)}
+              limit ${options.look}) l
+            order by l.weight desc, l.id4 limit ${options.sort}),
+          stocked as materialized (
+            select b.*, s.total from best b cross join lateral (select total from part_stock where part_id4 = b.id4 and total > 0 offset 0) s
+            order by b.weight desc, b.id4 limit ${options.keep}),
+          -- As long as enough of the very best are in stock, the others are not even looked up.
+          emptied as (
+            select b.*, s.total from best b cross join lateral (select total from part_stock where part_id4 = b.id4 and total = 0 offset 0) s
+            where (select count(*) from stocked where weight = (select max(weight) from best)) < ${options.keep}
+            order by b.weight desc, b.id4 limit ${options.keep}),
+          kept as (
+            select * from (select * from stocked union all select * from emptied) b
+            order by b.weight desc, b.total > 0 desc, b.id4 limit ${options.keep})
+          select k.id4, k.total::float8 as "totalQuantity", (select count(*)::int from best) as sorted, u.lexeme, u.positions
+          from kept k
           join search_documents d on d.part_id4 = k.id4
           cross join lateral unnest(d.words) u
           where u.lexeme = any(${options.lexemes}::text[]) ${options.withLabels ? sql`or starts_with(u.lexeme, '=')` : sql``}`)

@@ -14,13 +14,13 @@ const durations = Metric.histogram("inventory_search_duration_seconds", {
 })
 
 /**
- * Among so many parts that have all words exactly the best are found: by the fields in which the words stand, in PostgreSQL's four classes
- * of weight. Stock is looked up for the best `sort` of them, and twice as many as are asked for are ranked to the last digit. When more parts
- * have the words, which of them are looked at is up to the database, and as their order means little, fewer are enough.
+ * Of parts that have all words exactly, `look` divided by the words are looked at, and the best of them are found: by the fields in which the
+ * words stand, in PostgreSQL's four classes of weight; then in stock before empty, which is seen of the best `sort`; twice as many as are
+ * asked for are ranked to the last digit. When more parts have the words, which of them are looked at is up to the database, and as then
+ * nobody gets to the end of them, fewer are enough.
  */
 const look = 5000
-const lookCommon = 1000
-/** Among so many parts that match otherwise: by the beginning of a word, with a typo, by some of the terms. */
+/** Of parts that match otherwise: by the beginning of a word, with a typo, by some of the terms. */
 const lookWide = 400
 const sort = 400
 
@@ -70,10 +70,10 @@ export class Search extends Context.Service<
         return repo.candidates({
           query,
           sieve: sieve.map((term) => ({
-            A: toTsquery([term], "any", ["A"]),
-            B: toTsquery([term], "any", ["B"]),
-            C: toTsquery([term], "any", ["C"]),
-            D: toTsquery([term], "any")
+            strong: toTsquery([term], "any", ["A", "B"]),
+            codes: toTsquery([term], "any", ["A"]),
+            description: toTsquery([term], "any", ["C"]),
+            any: toTsquery([term], "any")
           })),
           lexemes: [...new Set(expansions.flatMap(({ lexemes, prefix }) => (prefix === true ? [] : lexemes)))],
           withLabels: expansions.some(({ prefix }) => prefix === true),
@@ -89,7 +89,10 @@ export class Search extends Context.Service<
         const exactly = toTsquery(own, "every")
         const keep = keepFor(limit)
         const common = terms.every(({ parts }) => parts > look)
-        const exact = yield* candidates(exactly, own, terms, filter, { look: common ? lookCommon : look, keep })
+        const exact = yield* candidates(exactly, own, terms, filter, {
+          look: common ? lookWide : Math.max(lookWide, Math.ceil(look / terms.length)),
+          keep
+        })
         const hits = rankAll(terms, exact)
         if ((exact[0]?.sorted ?? 0) >= sort) return hits
 

@@ -35,7 +35,7 @@ export class TypesApi extends HttpApiGroup.make("types")
           role: "editor",
           summary: "Add a type",
           description: "The name must be unique, ignoring case. Aliases are other words that search finds its parts by.",
-          example: { path: "/api/types", body: { name: "Laser Diode", group: "Optoelectronics", aliases: ["ld"], reference: "D" } }
+          example: { path: "/api/types", body: { name: "Geiger Tube", group: "Sensors", aliases: ["gm tube"], reference: "V" } }
         })
       ),
     HttpApiEndpoint.get("get", "/types/:typeId", { params, success: Versioned(PartType), error: TypeNotFound }).annotateMerge(

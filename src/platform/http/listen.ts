@@ -63,6 +63,8 @@ const notAnswered = (method: string) => {
   return new MethodNotAllowed({ detail: `No address answers ${method}.`, allow })
 }
 
+const lingerMilliseconds = 400
+
 export const makeServer = (limits: Pick<ServerOptions, "headersTimeout" | "requestTimeout" | "connectionsCheckingInterval">): Server => {
   const server = createServer({
     ...limits,
@@ -73,6 +75,10 @@ export const makeServer = (limits: Pick<ServerOptions, "headersTimeout" | "reque
     // Nothing here is upgraded, and a request that asks for it is an ordinary one (RFC 9110, 7.8).
     shouldUpgradeCallback: () => false
   })
+  // close() ends idle connections at once, also one on which a request is on its way already. So they linger, while every answer
+  // asks its client to close.
+  const closeIdle = server.closeIdleConnections.bind(server)
+  server.closeIdleConnections = () => void setTimeout(closeIdle, lingerMilliseconds)
   server.on("clientError", refuseBroken)
   server.on("connect", (_: IncomingMessage, socket: Duplex) => refuse(socket, notAnswered("CONNECT")))
   server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
