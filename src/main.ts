@@ -56,7 +56,7 @@ const config = Command.make("config", {}, () =>
 
 const inventory = Command.make("inventory").pipe(
   Command.withDescription("Stock, parts and their data"),
-  Command.withSubcommands([verify, typesSync, sample, importParts, exportCsv]),
+  Command.withSubcommands([verify, typesSync, sample, importParts, exportCsv, searchRebuild]),
   Command.provide(Settings)
 )
 
