@@ -51,7 +51,14 @@ layer(world(), options)("types", (it) => {
       const created = yield* post("/api/types", fields)
       assert.strictEqual(created.status, 201)
       const { createdAt, id, updatedAt, ...rest } = created.body
-      assert.deepStrictEqual(rest, { ...fields, key: null, name: "Geiger Tube", aliases: ["gm tube", "ZÄHLROHR"], partCount: 0, version: 1 })
+      assert.deepStrictEqual(rest, {
+        ...fields,
+        key: null,
+        name: "Geiger Tube",
+        aliases: ["gm tube", "ZÄHLROHR"],
+        partCount: 0,
+        version: 1
+      })
       assert.strictEqual(createdAt, updatedAt)
       assert.strictEqual(created.headers.get("location"), `/api/types/${id}`)
       assert.strictEqual(created.headers.get("etag"), '"1"')

@@ -146,6 +146,12 @@ const make = Effect.gen(function* () {
         Effect.andThen(run(sql`select from parts where id4 = ${id4} for no key update`), one(partStatement(sql, id4)))
     ),
 
+    /** Holds the stock of the parts, in the order of their ids. Before their rows: bookings hold it, and a part's level is copied to it. */
+    lockStock: Effect.fn("PartsRepo.lockStock")(
+      (wanted: ReadonlyArray<string>): Effect.Effect<void, never, Transaction> =>
+        run(sql`select from part_stock where part_id4 = any(${wanted}::text[]) order by part_id4 for update`)
+    ),
+
     /** Holds many, in the order of their ids; answers those that exist. */
     lockMany: Effect.fn("PartsRepo.lockMany")(
       (wanted: ReadonlyArray<Id4>): Effect.Effect<ReadonlyArray<PartRow>, never, Transaction> =>
@@ -155,13 +161,10 @@ const make = Effect.gen(function* () {
         )
     ),
 
-    /** Holds the part's stock, then its row, against everything else, and answers it. */
+    /** Holds the part against everything else that would hold or refer to it. */
     lockWhole: Effect.fn("PartsRepo.lockWhole")(
       (id4: Id4): Effect.Effect<Option.Option<Part>, never, Transaction> =>
-        run(sql`select from part_stock where part_id4 = ${id4} for update`).pipe(
-          Effect.andThen(run(sql`select from parts where id4 = ${id4} for update`)),
-          Effect.andThen(one(partStatement(sql, id4)))
-        )
+        Effect.andThen(run(sql`select from parts where id4 = ${id4} for update`), one(partStatement(sql, id4)))
     ),
 
     /** In no particular order. */

@@ -175,6 +175,7 @@ export class Parts extends Context.Service<
       })
 
       const edit = Effect.fnUntraced(function* (id4: Id4, edit: PartEdit, ifMatch: IfMatch) {
+        if (edit.minQuantity !== undefined) yield* repo.lockStock([id4])
         const before = yield* Effect.flatMap(repo.lock(id4), orMissing(id4))
         yield* checkVersion(ifMatch, before.version)
         yield* rewrite([{ before, fields: applyEdit(before, edit) }])
@@ -186,6 +187,7 @@ export class Parts extends Context.Service<
 
       const bulkEdit = Effect.fnUntraced(function* (edit: BulkEdit) {
         const wanted = [...new Set(edit.ids)]
+        if (edit.set.minQuantity !== undefined) yield* repo.lockStock(wanted)
         const parts = yield* repo.lockMany(wanted)
         const absent = wanted.find((wantedId) => !parts.some(({ id4 }) => id4 === wantedId))
         if (absent !== undefined) return yield* ids.missing(absent)
@@ -210,6 +212,7 @@ export class Parts extends Context.Service<
       })
 
       const remove = Effect.fnUntraced(function* (id4: Id4, ifMatch: IfMatch) {
+        yield* repo.lockStock([id4])
         const part = yield* Effect.flatMap(repo.lockWhole(id4), orMissing(id4))
         yield* checkVersion(ifMatch, part.version)
         if (part.totalQuantity > 0) {
@@ -236,7 +239,9 @@ export class Parts extends Context.Service<
         insertMany,
         editMany: Effect.fn("Parts.editMany")(function* (edits) {
           if (edits.length === 0) return true
-          const held = new Map((yield* repo.lockMany(edits.map(({ before }) => before.id4))).map((part) => [part.id4, part.version]))
+          const wanted = edits.map(({ before }) => before.id4)
+          if (edits.some(({ before, fields }) => before.minQuantity !== fields.minQuantity)) yield* repo.lockStock(wanted)
+          const held = new Map((yield* repo.lockMany(wanted)).map((part) => [part.id4, part.version]))
           if (edits.some(({ before }) => held.get(before.id4) !== before.version)) return false
           yield* rewrite(edits)
           return true

@@ -231,7 +231,8 @@ export class Imports extends Context.Service<
         const done = planned.rows.map(({ changed, created, line, part, saysSeller, stock: booking }): RowOutcome => {
           const relinked = saysSeller && linked.changed.has(part)
           const outcome = created ? "created" : changed || relinked || booking !== null ? "updated" : "unchanged"
-          return { line, outcome, id4: idOf(part), problems: [] }
+          const id4 = idOf(part)
+          return { line, outcome, id4: options.dryRun && part.made && !file.names(id4) ? null : id4, problems: [] }
         })
         const refreshed = planned.parts.filter((part) => part.before === null || part.changed || linked.changed.has(part))
         if (refreshed.length > 0) yield* index.refresh(refreshed.map(idOf))

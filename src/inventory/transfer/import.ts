@@ -96,6 +96,7 @@ export interface Problem {
 export interface RowOutcome {
   readonly line: number
   readonly outcome: "created" | "updated" | "unchanged" | "rejected"
+  /** Null for a rejected row, and for a part that a dry run would draw a label for. */
   readonly id4: string | null
   /** Why it is rejected: everything that is wrong with the row. */
   readonly problems: ReadonlyArray<Problem>
@@ -134,7 +135,7 @@ export const readHeader = ({ cells, line }: Row, mapping: ImportOptions["mapping
     if (name === "") return Result.fail(unreadable("The column has no name.", line, at + 1))
     if (seen.has(key)) return Result.fail(unreadable(`There are two columns ${name}.`, line, at + 1))
     if (field === undefined)
-      return Result.fail(unreadable(`No field is called ${name}. Say which it means, or leave it out.`, line, at + 1))
+      return Result.fail(unreadable(`No field is called ${name}. Map it to the one that it means, or leave it out.`, line, at + 1))
     const other = field === null ? undefined : names.get(field)
     if (other !== undefined) return Result.fail(unreadable(`${other} and ${name} both mean ${field}.`, line, at + 1))
     seen.add(key)
