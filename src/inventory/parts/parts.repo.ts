@@ -26,7 +26,7 @@ const list: ListOptions = {
     updatedAt: sortKey("p.updated_at", "timestamptz"),
     description: sortKey(`(lower(left(p.description, 200)) collate "C")`, "text"),
     manufacturerCode: nullableText(`lower(p.manufacturer_code) collate "C"`),
-    totalQuantity: sortKey("s.total", "bigint")
+    totalQuantity: sortKey("s.total", "bigint", "s.part_id4")
   } satisfies Record<(typeof partSorts)[number], SortKey>,
   defaultSort: "-createdAt",
   id: sortKey("p.id4", "text")

@@ -46,9 +46,16 @@ export interface SortKey {
   readonly asc: string
   readonly desc: string
   readonly type: "text" | "bigint" | "timestamptz" | "uuid" | "integer"
+  /** The tie-break as it stands in the same index, where that is another column than the list's `id`, equal to it by the join. */
+  readonly id?: string
 }
 
-export const sortKey = (expression: string, type: SortKey["type"]): SortKey => ({ asc: expression, desc: expression, type })
+export const sortKey = (expression: string, type: SortKey["type"], id?: string): SortKey => ({
+  asc: expression,
+  desc: expression,
+  type,
+  ...(id === undefined ? {} : { id })
+})
 
 /** Sorts after every text: the last code point there is. */
 export const nullableText = (expression: string): SortKey => ({
@@ -87,7 +94,7 @@ export const keyset = Effect.fnUntraced(function* (
   if (by === undefined) return yield* invalidField("query", "/sort", `Expected one of ${Object.keys(options.sorts).join(", ")}`)
   const direction = descending ? "desc" : "asc"
   const expression = by[direction]
-  const id = options.id[direction]
+  const id = by.id ?? options.id[direction]
   const limit = params.limit ?? 50
 
   const after = params.cursor === undefined ? undefined : decode(params.cursor, `${options.list} ${sort}`)
