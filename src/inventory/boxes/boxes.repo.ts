@@ -60,9 +60,10 @@ const make = Effect.gen(function* () {
 
     /** One above the highest number ever used; the lowest never used one when that is too high; null when there is none. */
     nextNumber: number(sql`
-      select case when coalesce(max(box_no), 0) < 99999 then coalesce(max(box_no), 0) + 1 else (
-        select n from generate_series(1, 99999) n where not exists (select from box_numbers u where u.box_no = n) order by n limit 1
-      ) end as "boxNo" from box_numbers`),
+      select case when coalesce(max(box_no), 0) < 99999 then coalesce(max(box_no), 0) + 1
+        when count(*) < 99999 then (
+          select n from generate_series(1, 99999) n where not exists (select from box_numbers u where u.box_no = n) order by n limit 1
+        ) end as "boxNo" from box_numbers`),
 
     /** Marks the number as used for ever; false when it was used before. */
     useNumber: Effect.fn("BoxesRepo.useNumber")(
