@@ -8,7 +8,8 @@ export default defineConfig({
     exclude: ["test/services/**"],
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
-    maxWorkers: 2,
+    // Dozens of callers at once are normal in these tests; beside a second file they would starve each other on two cores.
+    maxWorkers: 1,
     testTimeout: 30_000,
     hookTimeout: 30_000,
     teardownTimeout: 30_000

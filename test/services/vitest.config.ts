@@ -10,7 +10,8 @@ export default defineConfig({
     exclude: ["test/platform/embedded-postgres.test.ts"],
     globalSetup: ["test/services/outside-postgres.ts", "test/support/global-setup.ts"],
     pool: "forks",
-    maxWorkers: 2,
+    // Dozens of callers at once are normal in these tests; beside a second file they would starve each other on two cores.
+    maxWorkers: 1,
     testTimeout: 60_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000
