@@ -233,3 +233,39 @@ layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("the pages"
     })
   )
 })
+
+layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("times", (it) => {
+  it.effect("that do not exist, or have no zone, are refused; all others are taken", () =>
+    Effect.gen(function* () {
+      const { send } = yield* Http
+      const from = (time: string) => send("GET", `/api/changes?${new URLSearchParams({ from: time })}`)
+      for (const time of [
+        "2024-02-30T00:00:00Z",
+        "2023-02-29T00:00:00Z",
+        "2024-13-01T00:00:00Z",
+        "2024-01-01T25:00:00Z",
+        "2024-01-01T00:60:00Z",
+        "2024-01-01T00:00:61Z",
+        "2024-01-01T00:00:00+15:00",
+        "2024-01-01T00:00:00+01:60",
+        "0000-01-01T00:00:00Z",
+        "2024-01-01T00:00:00",
+        "2024-01-01",
+        "yesterday",
+        "infinity"
+      ]) {
+        const { body, status } = yield* from(time)
+        assert.deepStrictEqual([status, body.code, body.errors?.[0]?.pointer], [400, "invalid-request", "/from"], time)
+      }
+      for (const time of [
+        "2024-02-29T23:59:59.123456789Z",
+        "2024-01-01T00:00+14:00",
+        "2024-01-01T24:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-12:00"
+      ]) {
+        assert.strictEqual((yield* from(time)).status, 200, time)
+      }
+    })
+  )
+})

@@ -127,12 +127,21 @@ const ofBody = (operation: Operation): ReadonlyArray<Hostile> => {
     send("a file", "--x--", foreign, { "content-type": "multipart/form-data; boundary=x" }),
     send("no type that exists", "{}", foreign, { "content-type": "\u00e9" }),
     send("a foreign charset", JSON.stringify(example), foreign, { "content-type": "application/json; charset=iso-8859-1" }),
+    send("a foreign charset in capitals", JSON.stringify(example), foreign, { "content-type": "application/json; CHARSET=UTF-16" }),
     send("a compressed body", JSON.stringify(example), foreign, { ...json, "content-encoding": "gzip" }),
+    ...listsOf(operation.requestBody.content["application/json"]?.schema).map((field) =>
+      send(`very many nulls in ${field}`, withValue(example, [field], JSON.stringify(Array.from({ length: 170_000 }, () => null))), invalid)
+    ),
     ...places(example, operation.requestBody.content["application/json"]?.schema).flatMap((place) =>
       wrongValues.map(([what, value]) => send(`/${place.join("/")}: ${what}`, withValue(example, place, value)))
     )
   ]
 }
+
+const listsOf = (schema: JsonSchema | undefined) =>
+  Object.entries((schema === undefined ? {} : resolved(schema)).properties ?? {}).flatMap(([field, property]) =>
+    resolved(property).type === "array" ? [field] : []
+  )
 
 type Place = ReadonlyArray<string>
 
@@ -167,13 +176,12 @@ const wrongValues: ReadonlyArray<readonly [string, string]> = [
   ["half a surrogate pair", '"a\\ud800b"'],
   ["an empty text", '""'],
   ["blanks", '" \\u00a0 "'],
-  ["a long text", JSON.stringify("x".repeat(100_000))],
+  ["a long text", JSON.stringify("x".repeat(20_000))],
   ["an empty list", "[]"],
   ["a list of null", "[null]"],
   ["a list of NUL", '["\\u0000"]'],
   ["a list of half surrogate pairs", '["\\udfff"]'],
-  ["a list of very many nulls", JSON.stringify(Array.from({ length: 170_000 }, () => null))],
-  ["a long list", JSON.stringify(Array.from({ length: 20_000 }, () => "a"))],
+  ["a long list", JSON.stringify(Array.from({ length: 2000 }, () => "a"))],
   ["an empty object", "{}"],
   ["an object", '{"a":1}'],
   ["an object with NUL", '{"\\u0000":"\\u0000"}'],
@@ -252,13 +260,14 @@ layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("hostile in
         const { send } = yield* Http
         const count = yield* rowCounts
         const cases = [ofMethod, ofQuery, ofPath, ofHeaders, ofBody].flatMap((generate) => generate(operation))
+        let before = yield* count()
         for (const { expect, method, options, path, what } of cases) {
-          const before = yield* count()
           const answer = yield* send(method, path, undefined, options)
           const said = `${method} ${path.slice(0, 100)} with ${what}: ${answer.status} ${answer.text.slice(0, 300)}`
           assert.isBelow(answer.status, 500, said)
           if (answer.status < 400) {
             assert.isUndefined(expect, said)
+            if (method !== "GET") before = yield* count()
             continue
           }
           assertProblem(answer, said)

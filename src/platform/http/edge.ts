@@ -67,7 +67,7 @@ export const edge = Effect.fnUntraced(function* <E, R>(app: App<E, R>, options: 
     annotateSpan(fiber, info)
 
     const answer = (bare: HttpServerResponse.HttpServerResponse) => {
-      const response = bare.status < 400 ? bare : asProblem(bare, request, options, info.requestId)
+      const response = bare.status < 400 ? unasked(bare, request) : asProblem(bare, request, options, info.requestId)
       const headers: Record<string, string> = { ...response.headers, ...securityHeaders, "x-request-id": info.requestId ?? "" }
       headers["cache-control"] ??= "no-store"
       headers.vary = headers.vary === undefined ? vary : `${headers.vary}, ${vary}`
@@ -153,6 +153,12 @@ const negotiate = (platform: HttpPlatform.HttpPlatform["Service"]) =>
     HttpEffect.withPreResponseHandler(leaveStreams),
     Effect.provideService(HttpPlatform.HttpPlatform, platform)
   )
+
+// The word for "not to be compressed" is for the compressor, which is not there when nobody asked for it.
+const unasked = (response: HttpServerResponse.HttpServerResponse, request: HttpServerRequest.HttpServerRequest) =>
+  response.headers["content-encoding"] === "identity" && request.headers["accept-encoding"] === undefined
+    ? HttpServerResponse.removeHeader(response, "content-encoding")
+    : response
 
 // A stream would sit in the compressor's buffer instead of arriving when it is sent.
 const leaveStreams: HttpEffect.PreResponseHandler = (_, response) =>

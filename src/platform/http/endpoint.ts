@@ -18,15 +18,10 @@ export const operation = (declaration: {
   readonly role: Role
   readonly summary: string
   readonly description: string
-  readonly example?: Example
-}): Context.Context<RequiredRole> => {
-  const base = Context.merge(
-    OpenApi.annotations({
-      summary: declaration.summary,
-      description: declaration.description,
-      transform: (spec) => ({ ...spec, "x-required-role": declaration.role })
-    }) as Context.Context<never>,
-    Context.make(RequiredRole, declaration.role)
-  )
-  return declaration.example === undefined ? base : Context.add(base, RequestExample, declaration.example)
-}
+  readonly example: Example
+}): Context.Context<RequiredRole | RequestExample> =>
+  OpenApi.annotations({
+    summary: declaration.summary,
+    description: declaration.description,
+    transform: (spec) => ({ ...spec, "x-required-role": declaration.role })
+  }).pipe(Context.add(RequiredRole, declaration.role), Context.add(RequestExample, declaration.example))

@@ -87,12 +87,15 @@ const refTo = (name: string) => `#/components/schemas/${name}`
 /** The schemas of the decoded side, for those parameters where it says more than the wire does. */
 const typesOf = (slot: Schema.Top | undefined): Record<string, Json> => {
   if (slot === undefined) return {}
-  const { properties = {} } = Schema.toJsonSchemaDocument(Schema.toType(slot)).schema as { readonly properties?: Record<string, Json> }
+  const { definitions, schema } = Schema.toJsonSchemaDocument(Schema.toType(slot))
+  const inlined = ({ $ref, ...rest }: Json): Json =>
+    typeof $ref === "string" ? inlined({ ...definitions[$ref.slice($ref.lastIndexOf("/") + 1)], ...rest }) : rest
   return Object.fromEntries(
-    Object.entries(properties).flatMap(([name, schema]) => {
-      const type = withoutNull(schema)
+    Object.entries((schema.properties ?? {}) as Record<string, Json>).flatMap(([name, property]) => {
+      const type = inlined(withoutNull(inlined(property)))
       if (isPlain(type)) return [[name, withoutBounds(type)]]
-      return type.type === "array" && isPlain(type.items as Json) ? [[name, { ...type, items: withoutBounds(type.items as Json) }]] : []
+      const items = inlined((type.items ?? {}) as Json)
+      return type.type === "array" && isPlain(items) ? [[name, { ...type, items: withoutBounds(items) }]] : []
     })
   )
 }

@@ -45,7 +45,7 @@ export const refuseHead = (request: Request, options: RefusalOptions, crossOrigi
     return undefined
   }
   if (length !== undefined && Number(length) > options.maxBodyBytes && isJson(type)) return tooLarge(options)
-  if (type?.includes("charset") && !/charset="?utf-?8"?\s*(;|$)/iu.test(type))
+  if (type !== undefined && /charset/iu.test(type) && !/charset="?utf-?8"?\s*(;|$)/iu.test(type))
     return toResponse(new UnsupportedMediaType({ detail: `Bodies are read as UTF-8, not as ${shortened(type)}.` }))
   const encoding = headers["content-encoding"]
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") {

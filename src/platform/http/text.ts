@@ -57,10 +57,10 @@ const exists = (s: string) => {
 }
 
 /** RFC 3339 as a person or program sends it: with zone, any precision. Kept as text; PostgreSQL reads it. */
-export const InstantInput = Schema.String.check(
+export const InstantInput = Schema.String.annotate({ format: "date-time", description: "A time with its zone, RFC 3339" }).check(
   Schema.isPattern(instant),
   Schema.makeFilter(exists, { expected: "an existing time" })
-).annotate({ format: "date-time" })
+)
 
 export const int = (min: number, max: number) => Schema.Int.check(Schema.isBetween({ minimum: min, maximum: max }))
 
