@@ -1,5 +1,5 @@
 import { NodeServices } from "@effect/platform-node"
-import { Cause, Console, Deferred, Effect, Exit, Layer } from "effect"
+import { Cause, Console, Effect, Exit, Layer } from "effect"
 import { Command } from "effect/cli"
 import { sample } from "#inventory/sample/sample.cli.ts"
 import { searchRebuild } from "#inventory/search/search.cli.ts"
@@ -7,35 +7,16 @@ import { verify } from "#inventory/stock/ledger-check.cli.ts"
 import { exportCsv } from "#inventory/transfer/export.cli.ts"
 import { importParts } from "#inventory/transfer/import.cli.ts"
 import { typesSync } from "#inventory/types/types.cli.ts"
-import { AppConfig, describe, startedByNpm } from "#platform/config.ts"
+import { AppConfig, describe } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { migrate } from "#platform/db/migrator.ts"
+import { signalled } from "#platform/system/signals.ts"
 import { layer as Logging } from "#platform/telemetry/logger.ts"
 import { version } from "#platform/version.ts"
 import { server } from "./serve.ts"
 import { Client } from "./server.ts"
 
 const Settings = Logging.pipe(Layer.provideMerge(AppConfig.layer))
-
-/** The first signal stops in order, the second at once: whoever sends two does not want to wait. */
-const signalled = Effect.gen(function* () {
-  const first = yield* Deferred.make<string>()
-  const onSignal = (signal: string) => {
-    if (!Deferred.doneUnsafe(first, Exit.succeed(signal))) process.exit(130)
-  }
-  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, onSignal)
-  if (yield* startedByNpm) {
-    // npm passes on neither SIGHUP nor, of course, SIGKILL: that it has gone shows only in who the parent is.
-    const parent = process.ppid
-    const watch = setInterval(() => {
-      if (process.ppid === parent) return
-      clearInterval(watch)
-      Deferred.doneUnsafe(first, Exit.succeed("the end of npm"))
-    }, 500)
-    watch.unref()
-  }
-  return Deferred.await(first)
-})
 
 const serve = Command.make("serve", {}, () => Effect.flatMap(signalled, server)).pipe(
   Command.withDescription("The server: API and background work in one process"),

@@ -1,10 +1,17 @@
-import { Clock, Duration, Effect, Exit, Layer, Scope } from "effect"
+import { Clock, type Context, Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { HttpServer } from "effect/http"
 import { AppConfig } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
-import { address, layer as Listening } from "#platform/http/listen.ts"
+import { Listener, layer as Listening } from "#platform/http/listen.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { httpTracing, layer as Otlp } from "#platform/telemetry/otlp.ts"
 import { Application, serve } from "./server.ts"
+
+interface Scopes {
+  readonly telemetry: Scope.Closeable
+  readonly database: Scope.Closeable
+  readonly application: Scope.Closeable
+}
 
 /**
  * The server's whole life: start everything, listen, wait for a signal, stop in order. Fails when the embedded database dies and
@@ -12,40 +19,72 @@ import { Application, serve } from "./server.ts"
  */
 export const server = (signal: Effect.Effect<string>) =>
   Effect.gen(function* () {
-    const config = yield* AppConfig
-    const since = yield* Clock.currentTimeNanos
-    const scope = yield* Scope.make()
-    const { connection, embedded, failed } = yield* connect("server").pipe(Scope.provide(scope))
+    const { authAllowOpenNetwork, shutdownDelay, shutdownGrace } = yield* AppConfig
+    const since = yield* now
+    const scopes: Scopes = { telemetry: yield* Scope.make(), database: yield* Scope.make(), application: yield* Scope.make() }
 
-    const App = Application(connection).pipe(Layer.provideMerge(Otlp))
-    const Server = serve.pipe(Layer.provideMerge(Listening.pipe(Layer.provideMerge(App))), Layer.provide(httpTracing))
-    const context = yield* Layer.build(Server).pipe(
-      Scope.provide(scope),
-      Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
-    )
+    const started = yield* Effect.raceFirst(Effect.exit(start(scopes)), Effect.as(signal, undefined))
+    if (started === undefined || Exit.isFailure(started)) {
+      yield* Effect.forEach([scopes.application, scopes.database, scopes.telemetry], (scope) => Scope.close(scope, Exit.void))
+      return started === undefined ? undefined : yield* started
+    }
+    const { context, failed, listener } = started.value
+    yield* banner(started.value, (yield* now) - since)
+    if (authAllowOpenNetwork) yield* Effect.logWarning("AUTH_ALLOW_OPEN_NETWORK: everyone who reaches this server is its owner")
+
+    const reason = yield* Effect.exit(Effect.raceFirst(signal, failed))
+
     const { beginStop } = yield* Effect.provide(Lifecycle, context)
-
-    const url = config.publicUrl ?? (yield* Effect.provide(address, context)) + config.basePath
-    const elapsed = Duration.nanos((yield* Clock.currentTimeNanos) - since)
-    yield* banner(url, embedded ? "embedded PostgreSQL 18" : "PostgreSQL at DATABASE_URL", elapsed)
-    if (config.authAllowOpenNetwork) yield* Effect.logWarning("AUTH_ALLOW_OPEN_NETWORK: everyone who reaches this server is its owner")
-
-    const reason = yield* Effect.raceFirst(signal, failed).pipe(Effect.exit)
-    yield* Effect.logInfo(Exit.isSuccess(reason) ? `stopping after ${reason.value}` : "stopping: the database is gone")
     yield* beginStop
-    yield* Effect.sleep(config.shutdownDelay)
-    yield* Scope.close(scope, Exit.void).pipe(
-      Effect.timeoutOrElse({ duration: config.shutdownGrace, orElse: () => Effect.logError("some parts did not stop in time") })
-    )
+    const grace = Duration.toMillis(shutdownGrace) - Duration.toMillis(shutdownDelay)
+    const served = (yield* now) + Duration.toMillis(shutdownDelay)
+    // What a step does not need is left to the ones after it.
+    const by = (share: number) => served + share * grace
+    yield* Effect.logInfo(`stopping after ${Exit.isSuccess(reason) ? reason.value : "the end of the database"}`)
+    yield* Effect.sleep(shutdownDelay)
+    yield* step("every request is answered", by(0.6), listener.drain)
+    if (listener.underWay() > 0) yield* Effect.logWarning(`${listener.underWay()} requests took too long and are interrupted`)
+    yield* step("the application has ended", by(0.75), Scope.close(scopes.application, Exit.void))
+    yield* step("the database is released", by(0.9), Scope.close(scopes.database, Exit.void))
+    yield* step("telemetry is sent", by(1), Scope.close(scopes.telemetry, Exit.void))
     yield* Effect.logInfo("stopped")
     if (Exit.isFailure(reason)) return yield* Effect.failCause(reason.cause)
   })
 
-const banner = Effect.fnUntraced(function* (url: string, database: string, elapsed: Duration.Duration) {
-  const { dataDir } = yield* AppConfig
+/** Telemetry, database, migrations, the application, and only then the socket. Each part ends with its scope. */
+const start = Effect.fnUntraced(function* (scopes: Scopes) {
+  const telemetry = yield* Layer.build(Otlp).pipe(Scope.provide(scopes.telemetry))
+  return yield* Effect.gen(function* () {
+    const { connection, embedded, failed } = yield* connect("server").pipe(Scope.provide(scopes.database))
+    const Served = serve.pipe(Layer.provideMerge(Listening.pipe(Layer.provideMerge(Application(connection)))), Layer.provide(httpTracing))
+    const context = yield* Layer.build(Served).pipe(Scope.provide(scopes.application))
+    return { context, embedded, failed, listener: yield* Effect.provide(Listener, context) }
+  }).pipe(Effect.provide(telemetry))
+})
+
+/** What does not end in time is left behind: the process is about to exit. */
+const step = Effect.fnUntraced(function* (what: string, deadline: number, ending: Effect.Effect<void>) {
+  const since = yield* now
+  const fiber = yield* Effect.forkDetach(ending)
+  const ended = yield* Effect.timeoutOption(Fiber.await(fiber), Duration.millis(Math.max(0, deadline - since)))
+  const durationMs = Math.round((yield* now) - since)
+  if (ended._tag === "None") yield* Effect.logWarning(`not in time: ${what}`).pipe(Effect.annotateLogs({ durationMs }))
+  else if (Exit.isFailure(ended.value)) yield* Effect.logError(`failed: ${what}`, ended.value.cause)
+  else yield* Effect.logInfo(what).pipe(Effect.annotateLogs({ durationMs }))
+})
+
+const now = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
+
+const banner = Effect.fnUntraced(function* (
+  { context, embedded }: { readonly context: Context.Context<HttpServer.HttpServer>; readonly embedded: boolean },
+  milliseconds: number
+) {
+  const { basePath, dataDir, publicUrl } = yield* AppConfig
+  const { address } = yield* Effect.provide(HttpServer.HttpServer, context)
+  const url = publicUrl ?? HttpServer.formatAddress(address) + basePath
   const lines = [
-    `Partwright is ready after ${Math.round(Duration.toMillis(elapsed))} ms`,
-    `  database  ${database}`,
+    `Partwright is ready after ${Math.round(milliseconds)} ms`,
+    `  database  ${embedded ? "embedded PostgreSQL 18" : "PostgreSQL at DATABASE_URL"}`,
     `  data      ${dataDir}`,
     `  API       ${url}/api`,
     `  docs      ${url}/docs`

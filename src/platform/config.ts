@@ -201,6 +201,9 @@ const load = Effect.gen(function* () {
       found: config.host
     })
   }
+  if (config.shutdownDelay && config.shutdownGrace && Duration.isGreaterThanOrEqualTo(config.shutdownDelay, config.shutdownGrace)) {
+    problems.push({ variable: "SHUTDOWN_DELAY", expected: "less than SHUTDOWN_GRACE, which it is a part of" })
+  }
   if (problems.length > 0) return yield* new ConfigError({ problems })
   return AppConfig.of(config)
 })

@@ -19,10 +19,13 @@ export const listening = (script: string, args: ReadonlyArray<string>, env: Reco
       stdio: ["ignore", "pipe", "pipe"]
     })
     let output = ""
+    let listens = false
     const read = (chunk: Buffer) => {
+      if (listens) return
       output += chunk.toString()
       const port = /http:\/\/127\.0\.0\.1:(\d+)/u.exec(output)?.[1]
       if (port !== undefined) {
+        listens = true
         const ended = new Promise<void>((done) => child.once("exit", () => done()))
         resolve({
           process: child,

@@ -541,4 +541,18 @@ layer(world(), options)("search among many", (it) => {
       )
     })
   )
+
+  it.effect("of many words that begin alike, those of most parts are tried", () =>
+    Effect.gen(function* () {
+      const once = Array.from({ length: 25 }, (_, n) => ({ id4: nthId4(40_000 + n), description: `Zeb${String.fromCharCode(97 + n)}` }))
+      const often = Array.from({ length: 3 }, (_, n) => ({ id4: nthId4(41_000 + n), description: "Zebzz" }))
+      yield* fill([...once, ...often])
+      const { items } = yield* search("zeb", "&limit=100")
+      assert.includeMembers(
+        items.map(({ id4 }) => id4),
+        often.map(({ id4 }) => id4)
+      )
+      assert.strictEqual(items.length, 19 + 3)
+    })
+  )
 })

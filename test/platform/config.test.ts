@@ -136,6 +136,7 @@ describe("the configuration", () => {
     ...["ftp://a.example", "https://u:p@a.example", "https://a.example/?q", "shop"].map((text) => ["PUBLIC_URL", text] as const),
     ...["65536", "-1", "8e3", "80 80"].map((text) => ["PORT", text] as const),
     ...["1", "0", "1001"].map((text) => ["DATABASE_POOL_MAX", text] as const),
+    ["SHUTDOWN_DELAY", "25s"],
     ["AUTH_ALLOW_OPEN_NETWORK", "yes"],
     ["LOG_FORMAT", "xml"]
   ]

@@ -48,6 +48,12 @@ export const databaseOf = ({ host, password, port, username }: TestServer, datab
   database
 })
 
+/** As DATABASE_URL names it. */
+export const urlOf = ({ database, host, password, port, username }: Database) => {
+  const at = host.startsWith("/") ? `localhost/${database}?host=${encodeURIComponent(host)}&port=${port}` : `${host}:${port}/${database}`
+  return `postgres://${username}:${encodeURIComponent(Redacted.value(password))}@${at}`
+}
+
 /** Runs the effect on one connection of its own, closed at its end. */
 export const connected = <A, E, R>(database: Database, effect: Effect.Effect<A, E, R>) =>
   Effect.provide(effect, PgClient.layer({ ...database, maxConnections: 1, transformJson: false }), { local: true })

@@ -115,23 +115,38 @@ const make = Effect.gen(function* () {
     sql`json_to_recordset(${JSON.stringify(parts.map(({ fields, id4, version }) => ({ id4, version, ...columnsOf(fields) })))}::json)
       as n (id4 text, version bigint, ${sql.literal(columnDefinitions)})`
 
+  // With several tags the planner takes each for independent of the others, and would walk a whole index for parts that have all.
+  const withTags = ([tag, ...others]: ReadonlyArray<string>) => {
+    if (tag === undefined) return []
+    if (others.length === 0) return [sql`exists (select from part_tags g where g.part_id4 = p.id4 and g.tag = ${tag})`]
+    const all = [...new Set([tag, ...others])]
+    return [
+      sql`p.id4 in (select part_id4 from part_tags where tag = any(${all}::text[]) group by part_id4 having count(*) = ${all.length})`
+    ]
+  }
+
   const filtered = (filter: PartsFilter) => {
     const { boxNo, belowMinimum, inStock, manufacturer, mountingType, sellerId, tag = [], typeId, updatedSince } = filter
-    return sql.and([
+    const byStock = [
+      ...(inStock === undefined ? [] : [inStock ? sql`s.total > 0` : sql`s.total = 0`]),
+      ...(belowMinimum === undefined
+        ? []
+        : [belowMinimum ? sql`s.total <= s.min_quantity` : sql`(s.min_quantity is null or s.total > s.min_quantity)`])
+    ]
+    const where = sql.and([
       sql`true`,
+      ...byStock,
+      ...withTags(tag),
       ...(typeId === undefined ? [] : [sql`p.type_id = any(${typeId}::integer[])`]),
-      ...tag.map((one) => sql`exists (select from part_tags g where g.part_id4 = p.id4 and g.tag = ${one})`),
       ...(sellerId === undefined ? [] : [sql`exists (select from seller_links k where k.part_id4 = p.id4 and k.seller_id = ${sellerId})`]),
       ...(boxNo === undefined ? [] : [sql`exists (select from part_locations x where x.part_id4 = p.id4 and x.box_no = ${boxNo})`]),
       ...(manufacturer === undefined ? [] : [sql`lower(p.manufacturer) = lower(${manufacturer})`]),
       ...(filter.package === undefined ? [] : [sql`p.package = ${filter.package}`]),
       ...(mountingType === undefined ? [] : [sql`p.mounting_type = ${mountingType}`]),
-      ...(inStock === undefined ? [] : [inStock ? sql`s.total > 0` : sql`s.total = 0`]),
-      ...(belowMinimum === undefined
-        ? []
-        : [belowMinimum ? sql`s.total <= p.min_quantity` : sql`(p.min_quantity is null or s.total > p.min_quantity)`]),
       ...(updatedSince === undefined ? [] : [sql`p.updated_at >= ${updatedSince}::timestamptz`])
     ])
+    const counted = sql.literal(byStock.length === 0 ? "parts p" : "parts p join part_stock s on s.part_id4 = p.id4")
+    return { where, total: count(sql`select count(*)::int as count from ${counted} where ${where}`) }
   }
 
   return {
@@ -185,15 +200,11 @@ const make = Effect.gen(function* () {
       params: PageParams & { readonly sort?: string | undefined }
     ) {
       const keyed = yield* keyset(sql, list, params)
-      const where = filtered(filter)
+      const { total, where } = filtered(filter)
       const found = yield* page(sql`
         select ${sql.literal(withLocations ? `${rowColumns}, ${locations}` : rowColumns)}, ${keyed.key} from ${sql.literal(tables)}
         where ${where} and ${keyed.after} ${keyed.order}`)
-      return yield* withTotal(
-        keyed.toPage(found),
-        params,
-        count(sql`select count(*)::int as count from parts p join part_stock s on s.part_id4 = p.id4 where ${where}`)
-      )
+      return yield* withTotal(keyed.toPage(found), params, total)
     }),
 
     /**

@@ -38,9 +38,9 @@ export const sample = Command.make(
   ({ yes, ...size }) =>
     Effect.gen(function* () {
       const samples = yield* Samples
-      const since = yield* Clock.currentTimeNanos
+      const since = yield* Clock.monotonicTimeNanos
       yield* samples.create(size, { beside: yes, report: reporting() })
-      const elapsed = Duration.nanos((yield* Clock.currentTimeNanos) - since)
+      const elapsed = Duration.nanos((yield* Clock.monotonicTimeNanos) - since)
       yield* Console.log(
         `${size.parts} parts, ${size.boxes} boxes and ${size.operations} bookings made in ${Duration.toSeconds(elapsed).toFixed(1)} s`
       )

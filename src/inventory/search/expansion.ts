@@ -13,7 +13,7 @@ export interface KnownWord {
 /** A term with every way in which it may match. */
 export interface FullTerm extends ExpandedTerm {
   readonly term: Term
-  /** Those that hold without a look at the vocabulary. */
+  /** Those that come from the term alone; none when no part can have it, because the vocabulary does not know it. */
   readonly own: ReadonlyArray<Expansion>
   /** Words of the vocabulary that the others come from. */
   readonly words: ReadonlyArray<string>
@@ -29,9 +29,9 @@ export const tolerantStem = (term: Term): string | null => (term._tag === "Word"
 
 export const expandTerm = (term: Term, known: ReadonlyArray<KnownWord>): FullTerm => {
   const { stem } = term
-  const own = ownExpansions(term)
   const words = known.filter((word) => word.stem === stem)
   const itself = words.find(({ word }) => word === stem)
+  const own = ownExpansions(term).filter((expansion) => itself !== undefined || !isForm(term, expansion))
   const beginning = words.flatMap(
     ({ similarity, word }): ReadonlyArray<Expansion> =>
       similarity === null && word !== stem ? [{ lexemes: [word], kind: "prefix", quality: 0.8 }] : []
@@ -46,6 +46,10 @@ export const expandTerm = (term: Term, known: ReadonlyArray<KnownWord>): FullTer
     expansions: stem === null ? own : [...own, ...beginning, ...typosOf(stem, words)]
   }
 }
+
+/** A word is indexed in all its forms, and its stem is one of them. */
+const isForm = (term: Term, { lexemes, prefix }: Expansion): boolean =>
+  term._tag === "Word" && prefix !== true && lexemes.length === 1 && lexemes.every((lexeme) => term.forms.includes(lexeme))
 
 const typosOf = (stem: string, words: ReadonlyArray<KnownWord>): ReadonlyArray<Expansion> => {
   const limit = allowedTypos(stem)

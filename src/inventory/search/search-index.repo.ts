@@ -91,10 +91,12 @@ const make = Effect.gen(function* () {
           on conflict (part_id4) do update set words = excluded.words where search_documents.words <> excluded.words`)
     ),
 
-    /** Sorted, or two writers with the same new words could wait for each other. */
+    /** Given in their order, or two writers with the same new words could wait for each other. Known words keep their counts. */
     addWords: Effect.fn("SearchIndexRepo.addWords")(
-      (words: ReadonlyArray<string>): Effect.Effect<void, never, Transaction> =>
-        run(sql`insert into search_words (word) select unnest(${words}::text[]) on conflict do nothing`)
+      (counts: ReadonlyArray<WordCount>): Effect.Effect<void, never, Transaction> =>
+        run(sql`
+          insert into search_words (word, parts)
+          select * from unnest(${counts.map(({ word }) => word)}::text[], ${counts.map(({ parts }) => parts)}::integer[]) on conflict do nothing`)
     ),
 
     ofType: Effect.fn("SearchIndexRepo.ofType")((typeId: number, after: string, limit: number) =>

@@ -21,8 +21,9 @@ export class SearchIndex extends Context.Service<
     /** After a change of a seller's name: all parts with a link to it. */
     readonly refreshSeller: (sellerId: number) => Effect.Effect<void, never, Transaction>
     /**
-     * Counts anew how many parts carry each word, and removes words that none carries. Counts only choose among many words that begin
-     * alike; run it after large changes and now and then. Runs beside writers, in short transactions of its own.
+     * Counts anew how many parts carry each word, and removes words that none carries. A new word comes with the count of the parts that
+     * were refreshed with it; a wrong count only makes a worse choice among many words that begin alike. Run it after large changes and
+     * now and then. Runs beside writers, in short transactions of its own.
      */
     readonly recount: Effect.Effect<{ readonly removed: number }>
     /** The same index, from nothing but the parts. Runs beside writers and searches, in transactions of its own. */
@@ -41,7 +42,11 @@ export class SearchIndex extends Context.Service<
         const documents = (yield* repo.sources(ids)).map((part) => ({ id4: part.id4, lexemes: lexemesOf(textsOf(part), seen) }))
         if (documents.length === 0) return
         yield* repo.write(documents.map(({ id4, lexemes }) => ({ id4, words: toTsvector(lexemes) })))
-        yield* repo.addWords([...new Set(documents.flatMap(({ lexemes }) => vocabularyOf(lexemes)))].sort())
+        const counts = new Map<string, number>()
+        for (const { lexemes } of documents) {
+          for (const word of vocabularyOf(lexemes)) counts.set(word, (counts.get(word) ?? 0) + 1)
+        }
+        yield* repo.addWords(Array.from(counts, ([word, parts]) => ({ word, parts })).sort((a, b) => (a.word < b.word ? -1 : 1)))
       })
 
       /** In the order of the ids, as everyone locks parts. */

@@ -135,7 +135,8 @@ const make = Effect.gen(function* () {
 
     /**
      * The lexemes asked for of parts that match the query. Of the first `look` parts that the index finds, the `sort` best by the fields
-     * in which the terms of the sieve stand; of those the `keep` best, in stock before empty.
+     * in which the terms of the sieve stand; of those the `keep` best, in stock before empty. As long as enough of the very best are in
+     * stock, none is looked up for the others: that costs twice what the look at a document does.
      */
     candidates: Effect.fn("SearchRepo.candidates")(
       (options: {
@@ -171,7 +172,6 @@ const make = Effect.gen(function* () {
           stocked as materialized (
             select b.*, s.total from best b cross join lateral (select total from part_stock where part_id4 = b.id4 and total > 0 offset 0) s
             order by b.weight desc, b.id4 limit ${options.keep}),
-          -- As long as enough of the very best are in stock, the others are not even looked up.
           emptied as (
             select b.*, s.total from best b cross join lateral (select total from part_stock where part_id4 = b.id4 and total = 0 offset 0) s
             where (select count(*) from stocked where weight = (select max(weight) from best)) < ${options.keep}

@@ -101,7 +101,8 @@ export class Search extends Context.Service<
           hits.length >= limit && term.known && n < terms.length - 1 && !looksLikePartNumber(term) ? term.own : term.expansions
         )
         if (wide.every((expansions, n) => expansions.length === own[n]?.length)) return hits
-        const query = `(${toTsquery(wide, "every")}) & !(${exactly})`
+        const widely = toTsquery(wide, "every")
+        const query = widely === null || exactly === null ? widely : `(${widely}) & !(${exactly})`
         return distinct([...hits, ...rankAll(terms, yield* candidates(query, wide, terms, filter, { look: lookWide, keep }))])
       })
 
@@ -176,14 +177,14 @@ export class Search extends Context.Service<
       const find = Effect.fnUntraced(function* (q: string, filter: SearchFilter, limit: number) {
         const query = parseQuery(q)
         const [whole, terms] = yield* Effect.all([repo.whole(query, filter, limit), expand(query.terms, [])], { concurrency: 2 })
-        const direct = whole.map(
-          ({ fields, id4, tier, totalQuantity }): Hit => ({
+        const direct = distinct(
+          whole.map(({ fields, id4, tier, totalQuantity }) => ({
             id4,
             tier,
             score: 1,
             totalQuantity,
             matchedOn: fields.map((field) => ({ field, term: q }))
-          })
+          }))
         )
         const others = direct.length >= limit ? [] : yield* byTerms(terms, filter, limit, direct.length === 0)
         const hits = distinct([...direct, ...others])

@@ -58,7 +58,9 @@ const make = Effect.gen(function* () {
     lockParts: Effect.fn("StockRepo.lockParts")(
       (wanted: ReadonlyArray<string>): Effect.Effect<ReadonlySet<string>, never, Transaction> =>
         Effect.map(
-          locked(sql`select part_id4 as id4 from part_stock where part_id4 = any(${wanted}::text[]) order by part_id4 for update`),
+          locked(sql`
+            select s.part_id4 as id4 from part_stock s where s.part_id4 in (select json_array_elements_text(${JSON.stringify(wanted)}::json))
+            order by s.part_id4 for update`),
           (parts) => new Set(parts.map(({ id4 }) => id4))
         )
     ),
@@ -72,18 +74,17 @@ const make = Effect.gen(function* () {
         Effect.map(
           found(sql`
             with kept as (
-              select l.box_no, l.loc_no from locations l
-              where (l.box_no, l.loc_no) in (select * from unnest(${slots.map(({ boxNo }) => boxNo)}::integer[], ${slots.map(({ locNo }) => locNo)}::integer[]))
-              order by l.box_no, l.loc_no for key share)
+              select l.box_no, l.loc_no from json_to_recordset(${JSON.stringify(slots)}::json) as n ("boxNo" integer, "locNo" integer)
+              join locations l on l.box_no = n."boxNo" and l.loc_no = n."locNo" order by l.box_no, l.loc_no for key share of l)
             select 'slot' as is, null::text as id4, box_no as "boxNo", loc_no as "locNo", null::integer as quantity, null::text as "lastCountedAt"
             from kept
             union all
-            select 'stock', part_id4, box_no, loc_no, quantity, iso(last_counted_at) from part_locations where part_id4 = any(${parts}::text[])
+            select 'stock', part_id4, box_no, loc_no, quantity, iso(last_counted_at) from part_locations
+            where part_id4 in (select json_array_elements_text(${JSON.stringify(parts)}::json))
             union all
-            select 'emptied', n.id4, n.box_no, n.loc_no, null, null
-            from unnest(${places.map(({ id4 }) => id4)}::text[], ${places.map(({ boxNo }) => boxNo)}::integer[], ${places.map(({ locNo }) => locNo)}::integer[])
-              as n (id4, box_no, loc_no)
-            where exists (select from stock_movements m where m.part_id4 = n.id4 and m.box_no = n.box_no and m.loc_no = n.loc_no)`),
+            select 'emptied', n.id4, n."boxNo", n."locNo", null, null
+            from json_to_recordset(${JSON.stringify(places)}::json) as n (id4 text, "boxNo" integer, "locNo" integer)
+            where exists (select from stock_movements m where m.part_id4 = n.id4 and m.box_no = n."boxNo" and m.loc_no = n."locNo")`),
           (all) => ({
             slots: all.filter(({ is }) => is === "slot"),
             stock: all.flatMap((row) => (row.is === "stock" ? [row] : [])),

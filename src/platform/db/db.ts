@@ -101,7 +101,7 @@ export class Db extends Context.Service<
         const permits = yield* Semaphore.make(options.maxConnections - 1)
         let inUse = 0
         const acquire = Effect.gen(function* () {
-          const since = yield* Clock.currentTimeNanos
+          const since = yield* Clock.monotonicTimeNanos
           yield* permits.take(1).pipe(
             Effect.timeoutOrElse({
               duration: acquireTimeout,
@@ -111,7 +111,7 @@ export class Db extends Context.Service<
                   Effect.die(new DatabaseUnavailable({ detail: poolExhausted }))
                 )
             }),
-            Effect.ensuring(Effect.flatMap(Clock.currentTimeNanos, (now) => Metric.update(poolWait, Number(now - since) / 1e9)))
+            Effect.ensuring(Effect.flatMap(Clock.monotonicTimeNanos, (now) => Metric.update(poolWait, Number(now - since) / 1e9)))
           )
           yield* Metric.update(poolInUse, ++inUse)
         })
@@ -213,9 +213,9 @@ const connected = <A, E extends SqlError.SqlError, R>(statement: Effect.Effect<A
 const timed = <A, E extends SqlError.SqlError, R>(statement: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     const clock = fiber.getRef(Clock.Clock)
-    const since = clock.currentTimeNanosUnsafe()
+    const since = clock.monotonicTimeNanosUnsafe()
     return Effect.onExit(connected(statement), () => {
-      statements.updateUnsafe(Number(clock.currentTimeNanosUnsafe() - since) / 1e9, fiber.context)
+      statements.updateUnsafe(Number(clock.monotonicTimeNanosUnsafe() - since) / 1e9, fiber.context)
       return Effect.void
     })
   })

@@ -2,9 +2,10 @@ import { randomUUIDv7 } from "node:crypto"
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse, STATUS_CODES } from "node:http"
 import type { Duplex } from "node:stream"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Duration, Effect, Layer } from "effect"
+import { Context, Data, Duration, Effect, Layer } from "effect"
 import { HttpServer } from "effect/http"
 import { AppConfig } from "../config.ts"
+import { drainable } from "./drain.ts"
 import { BadRequest, ExpectationFailed, HeadersTooLarge, MethodNotAllowed, membersOf, RequestTimeout } from "./problems.ts"
 
 type Refused = BadRequest | ExpectationFailed | HeadersTooLarge | MethodNotAllowed | RequestTimeout
@@ -63,8 +64,6 @@ const notAnswered = (method: string) => {
   return new MethodNotAllowed({ detail: `No address answers ${method}.`, allow })
 }
 
-const lingerMilliseconds = 400
-
 export const makeServer = (limits: Pick<ServerOptions, "headersTimeout" | "requestTimeout" | "connectionsCheckingInterval">): Server => {
   const server = createServer({
     ...limits,
@@ -75,10 +74,6 @@ export const makeServer = (limits: Pick<ServerOptions, "headersTimeout" | "reque
     // Nothing here is upgraded, and a request that asks for it is an ordinary one (RFC 9110, 7.8).
     shouldUpgradeCallback: () => false
   })
-  // close() ends idle connections at once, also one on which a request is on its way already. So they linger, while every answer
-  // asks its client to close.
-  const closeIdle = server.closeIdleConnections.bind(server)
-  server.closeIdleConnections = () => void setTimeout(closeIdle, lingerMilliseconds)
   server.on("clientError", refuseBroken)
   server.on("connect", (_: IncomingMessage, socket: Duplex) => refuse(socket, notAnswered("CONNECT")))
   server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
@@ -89,23 +84,55 @@ export const makeServer = (limits: Pick<ServerOptions, "headersTimeout" | "reque
   return server
 }
 
-/** The listening socket. Provide it to whatever serves; give it the whole application as a dependency, see `server.ts`. */
-export const layer = Layer.unwrap(
+/** The way out of the listening socket, see `drain.ts`. */
+export class Listener extends Context.Service<
+  Listener,
+  {
+    /** Requests that have no answer yet. */
+    readonly underWay: () => number
+    /** Stops accepting, and completes when all that was sent is answered and every connection closed. */
+    readonly drain: Effect.Effect<void>
+  }
+>()("platform/Listener") {}
+
+/**
+ * The listening socket. Provide it to whatever serves; give it the whole application as a dependency, see `server.ts`. Requests
+ * that are still under way when its scope closes are interrupted: to answer them, `drain` first.
+ */
+export const layer = Layer.effectContext(
   Effect.gen(function* () {
-    const { host, port, requestTimeout, shutdownGrace } = yield* AppConfig
+    const { host, port, requestTimeout } = yield* AppConfig
     // To arrive, a request may take five times as long as to be answered: files come over slow networks.
     const arrival = Duration.toMillis(requestTimeout) * 5
-    const limits = {
+    const node = makeServer({
       requestTimeout: arrival,
       headersTimeout: Math.min(15_000, arrival),
       connectionsCheckingInterval: Math.min(5000, arrival / 10)
-    }
-    return NodeHttpServer.layer(() => makeServer(limits), {
-      host,
-      port,
-      gracefulShutdownTimeout: Duration.millis(Duration.toMillis(shutdownGrace) * 0.6)
     })
+    const { drain, drop, held, underWay } = drainable(node)
+    const server = yield* NodeHttpServer.make(() => node, { host, port, disablePreemptiveShutdown: true }).pipe(
+      Effect.catchTag("ServeError", ({ cause }) => cannotListen(host, port, cause))
+    )
+    // The interrupted have their answers written by now; the server's own finalizer would wait for clients that do not read them.
+    yield* Effect.addFinalizer(() => Effect.andThen(Effect.ignore(Effect.timeout(drain, "500 millis")), drop))
+    return Context.make(Listener, { drain, underWay }).pipe(
+      Context.add(
+        HttpServer.HttpServer,
+        HttpServer.make({ address: server.address, serve: (app, middleware) => server.serve(held(app), middleware!) })
+      )
+    )
   })
 )
 
-export const address = Effect.map(HttpServer.HttpServer, (server) => HttpServer.formatAddress(server.address))
+export class CannotListen extends Data.TaggedError("CannotListen")<{ readonly message: string }> {}
+
+const cannotListen = (host: string, port: number, cause: unknown) => {
+  const { code, message } = cause as NodeJS.ErrnoException
+  const reasons: Record<string, string> = {
+    EADDRINUSE: `Port ${port} of ${host} is taken by another program. Stop that one, or set PORT.`,
+    EACCES: `Port ${port} of ${host} is reserved. Set PORT to one above 1023.`,
+    EADDRNOTAVAIL: `${host} is no address of this machine. Set HOST to one that is.`,
+    ENOTFOUND: `${host} is no address of this machine. Set HOST to one that is.`
+  }
+  return Effect.fail(new CannotListen({ message: reasons[code ?? ""] ?? `The server cannot listen on ${host}:${port}: ${message}` }))
+}

@@ -49,7 +49,7 @@ export class Metrics extends Context.Service<
       const collect = turn
         .withPermits(1)(
           Effect.gen(function* () {
-            const now = Number(yield* Clock.currentTimeNanos) / 1e6
+            const now = Number(yield* Clock.monotonicTimeNanos) / 1e6
             if (now - collectedAt < Duration.toMillis(cachedFor)) return
             yield* Effect.forEach(collectors, collectOne, { concurrency: "unbounded", discard: true })
             collectedAt = now
