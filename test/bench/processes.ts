@@ -3,6 +3,11 @@ import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
+const { scripts } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  readonly scripts: { readonly start: string }
+}
+/** Node's own options, as npm start gives them. */
+const options = scripts.start.match(/--\S+/gu) ?? []
 
 export interface Running {
   readonly process: ChildProcess
@@ -13,7 +18,7 @@ export interface Running {
 /** A program that prints an address with its port once it listens. */
 export const listening = (script: string, args: ReadonlyArray<string>, env: Record<string, string>): Promise<Running> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, ...args], {
+    const child = spawn(process.execPath, [...options, script, ...args], {
       cwd: root,
       env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "pipe"]
@@ -46,7 +51,7 @@ export const listening = (script: string, args: ReadonlyArray<string>, env: Reco
 export const finished = (script: string, args: ReadonlyArray<string>, env: Record<string, string>) =>
   new Promise<{ readonly output: string; readonly seconds: number; readonly peak: number }>((resolve, reject) => {
     const since = performance.now()
-    const child = spawn(process.execPath, [script, ...args], {
+    const child = spawn(process.execPath, [...options, script, ...args], {
       cwd: root,
       env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "pipe"]

@@ -77,10 +77,10 @@ export const countRefused = ({ code }: { readonly code: string }) => Metric.upda
 
 /** Measures a verb from its call to its commit or refusal. */
 export const timed = <A, E, R>(kind: Timed, verb: Effect.Effect<A, E, R>) =>
-  Effect.flatMap(Clock.currentTimeNanos, (since) =>
+  Effect.flatMap(Clock.monotonicTimeNanos, (since) =>
     Effect.ensuring(
       verb,
-      Effect.flatMap(Clock.currentTimeNanos, (until) =>
+      Effect.flatMap(Clock.monotonicTimeNanos, (until) =>
         Metric.update(Metric.withAttributes(stockDuration, { kind }), Number(until - since) / 1e9)
       )
     )

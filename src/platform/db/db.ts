@@ -33,7 +33,7 @@ const retries = Metric.counter("db_transaction_retries_total", {
 })
 const failures = Metric.counter("db_errors_total", { description: "Statements and transactions that failed, by reason", incremental: true })
 const statements = Metric.histogram("db_statement_duration_seconds", {
-  description: "Time of a statement as its caller sees it, the wait for a shared connection included",
+  description: "Time of a statement as its caller sees it, the wait for a connection included",
   boundaries: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30]
 })
 
@@ -97,7 +97,7 @@ export class Db extends Context.Service<
         )
 
         // The pool itself lets callers wait without limit. Transactions take a permit first, one less than there are connections,
-        // so the wait is bounded and single statements, which share connections, always find one.
+        // so the wait is bounded and single statements, which are short, always find one.
         const permits = yield* Semaphore.make(options.maxConnections - 1)
         let inUse = 0
         const acquire = Effect.gen(function* () {
@@ -182,7 +182,7 @@ const withoutSpan = Context.omit(Tracer.ParentSpan) as <R>(context: Context.Cont
 
 const poolExhausted = "All connections to the database were busy for 5 seconds. Try again in a moment."
 
-/** The client below `Db`, for repositories. Statements of different requests share connections; transactions have one of their own. */
+/** The client below `Db`, for repositories. Every statement has a connection of its own, so none waits behind a slow one. */
 export const layerClient = (
   connection: Connection,
   options: { readonly maxConnections: number; readonly statementTimeout?: Duration.Input }
@@ -194,7 +194,6 @@ export const layerClient = (
     minConnections: options.maxConnections,
     connectTimeout: "5 seconds",
     idleTimeout: "60 seconds",
-    connectionTTL: "30 minutes",
     applicationName: "partwright",
     startupParameters: {
       statement_timeout: String(Duration.toMillis(options.statementTimeout ?? "30 seconds")),
@@ -202,7 +201,8 @@ export const layerClient = (
       timezone: "UTC"
     },
     transformJson: false,
-    multiplex: true
+    // Shared connections are a few percent faster, but new statements and transactions would go to the first one, busy or not.
+    multiplex: false
   })
 
 // A connection that could not be opened leaves its error in the pool for whoever comes next, also when the database is back by
