@@ -203,6 +203,11 @@ describe("the edge", () => {
         ["body /a~1b~0c", "body /count", "body /name", "body /tags/1", "header /x-level", "path /id", "query /a~1b", "query /dryRun"]
       )
       assert.match(body.detail, /^path \/id: .* \(and 7 more\)$/u)
+      const strange = body.errors.filter(({ message }: { readonly message: string }) => message === "Unknown field or parameter")
+      assert.deepStrictEqual(
+        strange.map(({ pointer }: { readonly pointer: string }) => pointer),
+        ["/a~1b", "/a~1b~0c"]
+      )
     }).pipe(Effect.scoped)
   )
 

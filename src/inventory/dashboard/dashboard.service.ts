@@ -35,7 +35,7 @@ export class Dashboard extends Context.Service<
       const stock = yield* Stock
       const db = yield* Db
 
-      // In transactions, for a connection each: on the connections that single statements share, others would wait behind these.
+      // Read-only, and bounded in the wait for a connection, which single statements are not.
       const stats = yield* shared(
         Effect.map(
           Effect.all([db.snapshot(repo.shelves), db.snapshot(repo.recent)], { concurrency: 2 }),

@@ -125,10 +125,12 @@ const toldOf = (where: FieldProblem["in"], issue: SchemaIssue.Issue) =>
       fieldProblem(
         where,
         path.map((step) => (typeof step === "object" ? step.key : step)),
-        message === "Unexpected key" ? unknown : message
+        message === unexpected ? unknown : message
       )
     )
 
+/** What the formatter says of a key that no schema has. */
+const unexpected = "Expected no excess property"
 const unknown = "Unknown field or parameter"
 
 const fieldProblem = (where: FieldProblem["in"], path: ReadonlyArray<PropertyKey>, message: string): FieldProblem => ({
