@@ -93,10 +93,20 @@ const Contract = Layer.unwrap(
     const scalar = { withDefaultFonts: false, telemetry: false, hideClientButton: true, showDeveloperTools: "never", favicon: "data:," }
     return Layer.merge(
       HttpRouter.add("GET", "/api/openapi.json", HttpServerResponse.jsonUnsafe(OpenApi.fromApi(api))),
-      HttpApiScalar.layer(api, { path: "/docs", scalar })
+      atFirstRequest("/docs", HttpApiScalar.layer(api, { path: "/docs", scalar }))
     ).pipe(Layer.provide(Unchanging))
   })
 )
+
+/** A page that is the same for everyone, made when it is first asked for: the script of the reader takes 20 MB of memory. */
+const atFirstRequest = (path: `/${string}`, route: Layer.Layer<never, never, HttpRouter.HttpRouter>) =>
+  HttpRouter.use(
+    Effect.fnUntraced(function* (router) {
+      // The interruption of the first one, who went away, would be kept for everyone.
+      const made = yield* Effect.cached(Effect.uninterruptible(Effect.flatten(HttpRouter.toHttpEffect(route))))
+      yield* router.add("GET", path, made)
+    })
+  )
 
 /** For bytes that stay the same while the process lives: whoever has them is not sent them again. */
 const Unchanging = HttpRouter.middleware((app) =>
