@@ -1,6 +1,7 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { BoxesApi } from "#inventory/boxes/boxes.api.ts"
 import { DashboardApi } from "#inventory/dashboard/dashboard.api.ts"
+import { DocumentsApi } from "#inventory/documents/documents.api.ts"
 import { LocationsApi } from "#inventory/locations/locations.api.ts"
 import { PartsApi } from "#inventory/parts/parts.api.ts"
 import { SearchApi } from "#inventory/search/search.api.ts"
@@ -18,6 +19,7 @@ import { SystemApi } from "#platform/system/health.api.ts"
 export class Api extends HttpApi.make("partwright")
   .add(
     PartsApi,
+    DocumentsApi,
     SellerLinksApi,
     SellersApi,
     StockApi,

@@ -10,6 +10,7 @@ import { typesSync } from "#inventory/types/types.cli.ts"
 import { AppConfig, describe } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { migrate } from "#platform/db/migrator.ts"
+import { objects } from "#platform/objects/objects.cli.ts"
 import { signalled } from "#platform/system/signals.ts"
 import { layer as Logging } from "#platform/telemetry/logger.ts"
 import { version } from "#platform/version.ts"
@@ -43,7 +44,7 @@ const inventory = Command.make("inventory").pipe(
 
 const partwright = Command.make("partwright").pipe(
   Command.withDescription("Everything a workshop buys, stores, makes and prints"),
-  Command.withSubcommands([serve, migrateCommand, config, inventory])
+  Command.withSubcommands([serve, migrateCommand, config, inventory, objects.pipe(Command.provide(Settings))])
 )
 
 /** Errors that a person can mend are one message without a stack; exit codes: 0 done, 1 refused or failed. */

@@ -6,6 +6,7 @@ import { Api } from "#api.ts"
 import { BoxesHttp } from "#inventory/boxes/boxes.http.ts"
 import { DashboardHttp } from "#inventory/dashboard/dashboard.http.ts"
 import { DashboardMetrics } from "#inventory/dashboard/dashboard.metrics.ts"
+import { DocumentsHttp } from "#inventory/documents/documents.http.ts"
 import { LocationsHttp } from "#inventory/locations/locations.http.ts"
 import { PartsHttp } from "#inventory/parts/parts.http.ts"
 import { SearchHttp } from "#inventory/search/search.http.ts"
@@ -14,16 +15,21 @@ import { SellersHttp } from "#inventory/sellers/sellers.http.ts"
 import { LedgerCheckJobs } from "#inventory/stock/ledger-check.jobs.ts"
 import { StockHttp } from "#inventory/stock/stock.http.ts"
 import { ExportHttp } from "#inventory/transfer/export.http.ts"
+import { Imports } from "#inventory/transfer/import.service.ts"
 import { TypesHttp } from "#inventory/types/types.http.ts"
 import { Types } from "#inventory/types/types.service.ts"
 import { ChangesHttp } from "#platform/changes/changes.http.ts"
 import { AppConfig } from "#platform/config.ts"
 import { type Connection, Db, layerClient } from "#platform/db/db.ts"
 import { migrate } from "#platform/db/migrator.ts"
+import { Fetcher } from "#platform/fetcher/fetcher.service.ts"
 import { edge } from "#platform/http/edge.ts"
-import { Idempotent } from "#platform/http/idempotency.ts"
+import { Answers, Idempotent } from "#platform/http/idempotency.ts"
+import { isForeign } from "#platform/http/origins.ts"
 import { routed } from "#platform/http/routes.ts"
 import { Validation } from "#platform/http/validation.ts"
+import { Media } from "#platform/media/media.service.ts"
+import { ObjectsLayer, SweeperJobsLayer } from "#platform/objects/objects.layer.ts"
 import { HealthHttp } from "#platform/system/health.http.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { SystemHttp } from "#platform/system/system.http.ts"
@@ -33,11 +39,14 @@ import { pushedGauges } from "#platform/telemetry/otlp.ts"
 /** Every feature's handlers. */
 const Handlers = Layer.mergeAll(
   PartsHttp,
+  DocumentsHttp,
   SellerLinksHttp,
   SearchHttp,
   DashboardHttp,
   DashboardMetrics,
   LedgerCheckJobs,
+  // Its counters are there from the start.
+  Imports.layer,
   SellersHttp,
   StockHttp,
   TypesHttp,
@@ -46,20 +55,33 @@ const Handlers = Layer.mergeAll(
   ExportHttp,
   ChangesHttp,
   HealthHttp,
+  SweeperJobsLayer,
   pushedGauges
 )
 
 const Routes = Layer.mergeAll(
-  HttpApiBuilder.layer(Api).pipe(Layer.provide(Handlers), Layer.provide([Idempotent.layer, Validation.layer])),
+  HttpApiBuilder.layer(Api).pipe(
+    Layer.provide(Handlers),
+    Layer.provide([Idempotent.layer, Validation.layer]),
+    Layer.provide(Answers.layer)
+  ),
   SystemHttp
 )
 
 /** The whole HTTP side as one effect per request: built once, served by a socket or, in tests, called directly. */
 export const httpApp = Effect.gen(function* () {
-  const { basePath, corsOrigins, maxBodyBytes, requestTimeout } = yield* AppConfig
+  const { authAllowOpenNetwork, basePath, corsOrigins, maxBodyBytes, publicUrl, requestTimeout } = yield* AppConfig
   const { stopping } = yield* Lifecycle
   const { app, methodsOf } = yield* routed(Routes)
-  return yield* edge(app, { basePath, corsOrigins, maxBodyBytes, requestTimeout, methodsOf, stopping })
+  return yield* edge(app, {
+    basePath,
+    corsOrigins,
+    maxBodyBytes,
+    requestTimeout,
+    methodsOf,
+    stopping,
+    isForeign: isForeign({ corsOrigins, publicUrl, openNetwork: authAllowOpenNetwork })
+  })
 })
 
 /** The client alone, without a look at the schema. */
@@ -78,9 +100,12 @@ export const Database = (connection: Connection) =>
 
 const Starters = Layer.effectDiscard(Effect.flatMap(Types, (types) => types.sync)).pipe(Layer.provide(Types.layer))
 
+/** Files and what is made of them; addresses that people give are read through the guarded fetcher. */
+const Files = Layer.mergeAll(ObjectsLayer, Media.layer, Fetcher.layer)
+
 /** What every role and every command stands on. */
 export const Application = (connection: Connection) =>
-  Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer).pipe(Layer.provideMerge(Database(connection)))
+  Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files).pipe(Layer.provideMerge(Database(connection)))
 
 /**
  * Serves once everything is built. The socket must depend on the whole application: it would otherwise open while migrations

@@ -18,9 +18,9 @@ const leansOn: Readonly<Record<string, ReadonlyArray<string>>> = {
   prices: ["platform", "inventory", "library"]
 }
 
-/** Clients of outside services, each behind one folder. */
+/** Clients of outside services, each behind one folder or file. */
 const clients: ReadonlyArray<readonly [name: RegExp, folder: string]> = [
-  [/^@aws-sdk\//u, "src/platform/objects/"],
+  [/^@(?:aws-sdk|smithy)\//u, "src/platform/objects/object-store.s3.ts"],
   [/^amqplib$/u, "src/platform/jobs/"],
   [/^openai$/u, "src/platform/ai/"]
 ]
@@ -35,6 +35,12 @@ const imports = (text: string) =>
 const target = (path: string, specifier: string) =>
   specifier.startsWith("#") ? `src/${specifier.slice(1)}` : specifier.startsWith(".") ? join(dirname(path), specifier) : undefined
 
+/** Files whose services nobody else may use, and who may besides the folder that they are in. */
+const inner: ReadonlyArray<readonly [file: RegExp, above: string]> = [
+  // It can delete an object that a row still names.
+  [/^src\/platform\/objects\/object-store\b/u, "src/server.ts"]
+]
+
 /** `src/area/…`; undefined for what stands above the areas and puts them together: api, server, main. */
 const areaOf = (path: string) => /^src\/([^/]+)\//u.exec(path)?.[1]
 
@@ -47,6 +53,9 @@ const violations = ({ path, text: original }: Source): ReadonlyArray<string> => 
       if (name.test(specifier) && !path.startsWith(folder)) found.push(`${specifier} belongs to ${folder}`)
     if (/^(effect\/sql|@effect\/sql-pg)\b/u.test(specifier) && !mayHoldSql(path)) found.push(`${specifier} is for repositories`)
     const imported = target(path, specifier)
+    for (const [file, above] of inner)
+      if (imported !== undefined && file.test(imported) && dirname(imported) !== dirname(path) && path !== above)
+        found.push(`${specifier} is for ${dirname(imported)} alone`)
     if (imported === undefined || area === undefined || !imported.startsWith("src/")) continue
     if (imported.endsWith(".repo.ts") && dirname(imported) !== dirname(path)) found.push(`${specifier} is another feature's repository`)
     const other = areaOf(imported)
@@ -121,6 +130,15 @@ describe("each rule", () => {
     ["process.env", parts, "const port = process.env.PORT"],
     ["process.env", "src/platform/telemetry/logger.ts", "const { PORT } = process.env"],
     ["belongs to src/platform/objects", "src/platform/jobs/queue.ts", 'import { S3Client } from "@aws-sdk/client-s3"'],
+    [
+      "belongs to src/platform/objects/object-store.s3.ts",
+      "src/platform/objects/objects.ts",
+      'import { S3Client } from "@aws-sdk/client-s3"'
+    ],
+    ["belongs to src/platform/objects/object-store.s3.ts", parts, 'import { NodeHttpHandler } from "@smithy/node-http-handler"'],
+    ["is for src/platform/objects alone", parts, 'import { ObjectStore } from "#platform/objects/object-store.ts"'],
+    ["is for src/platform/objects alone", "src/serve.ts", 'import { layer } from "./platform/objects/object-store.layer.ts"'],
+    ["is for src/platform/objects alone", "src/platform/system/health.service.ts", 'await import("../objects/object-store.s3.ts")'],
     ["belongs to src/platform/jobs", "src/platform/objects/objects.ts", 'import amqp from "amqplib"'],
     ["belongs to src/platform/ai", parts, 'import OpenAI from "openai"'],
     ["console outside", parts, 'console.log("here")'],
@@ -147,6 +165,9 @@ describe("each rule", () => {
     ["src/server.ts", 'import { PartsHttp } from "#inventory/parts/parts.http.ts"\nimport { PricesHttp } from "./prices/prices.http.ts"'],
     ["src/platform/config.ts", "process.env"],
     ["src/platform/objects/object-store.s3.ts", 'import { S3Client } from "@aws-sdk/client-s3"'],
+    ["src/platform/objects/sweeper.jobs.ts", 'import { ObjectStore } from "./object-store.ts"'],
+    ["src/server.ts", 'import { layer } from "#platform/objects/object-store.layer.ts"'],
+    [parts, 'import type { Bucket } from "#platform/objects/object.ts"'],
     ["src/inventory/types/types.cli.ts", 'import { command } from "../../command.ts"\nconsole.log("done")'],
     ["src/platform/version.ts", 'import manifest from "../../package.json" with { type: "json" }']
   ]

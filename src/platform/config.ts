@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
 import { Config, ConfigProvider, Context, Data, Duration, Effect, Layer, Option, Redacted, Result } from "effect"
+import { isAllowEntry } from "./fetcher/allow-list.ts"
 
 /** One setting that cannot be used: its name, what was expected; the value only when it is no secret. */
 export interface ConfigProblem {
@@ -29,7 +30,12 @@ interface Setting<A> {
   readonly show?: (value: A) => string | number | boolean | null | ReadonlyArray<string>
 }
 
-const text = (variable: string, fallback: string, expected = "text"): Setting<string> => ({ variable, fallback, expected, parse: (s) => s })
+const text = <A extends string | null>(variable: string, fallback: A, expected = "text"): Setting<A | string> => ({
+  variable,
+  fallback,
+  expected,
+  parse: (s) => s
+})
 
 const int = (variable: string, fallback: number, min: number, max: number): Setting<number> => ({
   variable,
@@ -109,6 +115,24 @@ const optionalUrl = (variable: string, protocols: ReadonlyArray<string>, secret:
   secret
 })
 
+const plainUrl = (variable: string): Setting<string | null> => ({
+  variable,
+  fallback: null,
+  expected: "an http:// or https:// address without credentials, query and fragment",
+  parse: (s) => {
+    const url = URL.parse(s)
+    const plain = url !== null && ["http:", "https:"].includes(url.protocol) && url.username + url.password + url.search + url.hash === ""
+    return plain ? s.replace(/\/+$/u, "") : undefined
+  }
+})
+
+const bucketName = (variable: string, fallback: string): Setting<string> => ({
+  variable,
+  fallback,
+  expected: "the name of a bucket: 3 to 63 small letters, digits, dots and hyphens",
+  parse: (s) => (/^[a-z0-9](?!.*\.\.)[a-z0-9.-]{1,61}[a-z0-9]$/u.test(s) ? s : undefined)
+})
+
 /** An address may carry a password although the setting is no secret. */
 const withoutCredentials = (text: string) => text.replaceAll(/\/\/[^/?#\s]*@/gu, "//<redacted>@")
 
@@ -123,16 +147,7 @@ const settings = {
     expected: "empty, or a path such as /partwright without a slash at its end",
     parse: (s) => (s === "/" ? "" : /^(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._~-]+)+$/u.test(s) ? s : undefined)
   } satisfies Setting<string>,
-  publicUrl: {
-    variable: "PUBLIC_URL",
-    fallback: null,
-    expected: "an http:// or https:// address without credentials, query and fragment",
-    parse: (s) => {
-      const url = URL.parse(s)
-      const plain = url !== null && ["http:", "https:"].includes(url.protocol) && url.username + url.password + url.search + url.hash === ""
-      return plain ? s.replace(/\/+$/u, "") : undefined
-    }
-  } as Setting<string | null>,
+  publicUrl: plainUrl("PUBLIC_URL"),
   dataDir: {
     variable: "DATA_DIR",
     fallback: resolve("data"),
@@ -141,9 +156,29 @@ const settings = {
   } as Setting<string>,
   databaseUrl: optionalUrl("DATABASE_URL", ["postgres:", "postgresql:"], true),
   databasePoolMax: int("DATABASE_POOL_MAX", 10, 2, 1000),
+  s3Endpoint: plainUrl("S3_ENDPOINT"),
+  s3AccessKeyId: text("S3_ACCESS_KEY_ID", null),
+  s3SecretAccessKey: {
+    variable: "S3_SECRET_ACCESS_KEY",
+    fallback: null,
+    expected: "text",
+    parse: (s) => Redacted.make(s),
+    secret: true
+  } as Setting<Redacted.Redacted | null>,
+  s3Region: text("S3_REGION", "us-east-1"),
+  s3ForcePathStyle: boolean("S3_FORCE_PATH_STYLE", true),
+  s3BucketDocs: bucketName("S3_BUCKET_DOCS", "inventory-docs"),
+  s3BucketImages: bucketName("S3_BUCKET_IMAGES", "inventory-images"),
   authAllowOpenNetwork: boolean("AUTH_ALLOW_OPEN_NETWORK", false),
   corsOrigins: list("CORS_ORIGINS", "origins such as https://app.example.org, separated by commas", isOrigin),
+  fetchAllowHosts: list(
+    "FETCH_ALLOW_HOSTS",
+    "hosts, addresses or networks such as nas.local, 127.0.0.1:8099, [::1]:80 or 10.0.0.0/8, separated by commas",
+    isAllowEntry
+  ),
   maxBodyBytes: size("MAX_BODY_BYTES", "1MiB"),
+  maxUploadBytes: size("MAX_UPLOAD_BYTES", "256MiB"),
+  objectIntentGrace: duration("OBJECT_INTENT_GRACE", "1h"),
   requestTimeout: duration("REQUEST_TIMEOUT", "60s"),
   shutdownDelay: duration("SHUTDOWN_DELAY", "0s", "0s"),
   shutdownGrace: duration("SHUTDOWN_GRACE", "25s"),
@@ -204,9 +239,22 @@ const load = Effect.gen(function* () {
   if (config.shutdownDelay && config.shutdownGrace && Duration.isGreaterThanOrEqualTo(config.shutdownDelay, config.shutdownGrace)) {
     problems.push({ variable: "SHUTDOWN_DELAY", expected: "less than SHUTDOWN_GRACE, which it is a part of" })
   }
+  problems.push(...objectStoreProblems(config))
   if (problems.length > 0) return yield* new ConfigError({ problems })
   return AppConfig.of(config)
 })
+
+// With half of them the objects would go to files, and nobody would notice until they look for them on the server.
+const objectStoreProblems = ({ s3AccessKeyId, s3BucketDocs, s3BucketImages, s3Endpoint, s3SecretAccessKey }: Values) => {
+  const together = { S3_ENDPOINT: s3Endpoint, S3_ACCESS_KEY_ID: s3AccessKeyId, S3_SECRET_ACCESS_KEY: s3SecretAccessKey }
+  const isSet = Object.values(together).some((value) => value !== null && value !== undefined)
+  const problems: Array<ConfigProblem> = Object.entries(together)
+    .filter(([, value]) => isSet && value === null)
+    .map(([variable]) => ({ variable, expected: `a value, because ${Object.keys(together).join(", ")} belong together` }))
+  if (s3BucketDocs !== undefined && s3BucketDocs === s3BucketImages)
+    problems.push({ variable: "S3_BUCKET_IMAGES", expected: "another bucket than S3_BUCKET_DOCS", found: s3BucketImages })
+  return problems
+}
 
 /** Whether `npm start` or another npm script started the process. No setting of a person's: npm says so itself. */
 export const startedByNpm = Effect.map(Config.option(Config.String("npm_lifecycle_event")), Option.isSome).pipe(

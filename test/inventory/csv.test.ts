@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
-import { type Dialect, delimiterOf, detect, joinTexts, read, splitTexts, type UnreadableFile, write } from "#inventory/transfer/csv.ts"
+import { type Dialect, delimiterOf, detect, joinTexts, read, splitTexts, write } from "#inventory/transfer/csv.ts"
+import type { UnreadableFile } from "#platform/http/problems.ts"
 
 const utf8 = new TextEncoder()
 const bytesOf = (text: string) => Stream.make(utf8.encode(text))
@@ -8,7 +9,7 @@ const commas: Dialect = { encoding: "utf-8", delimiter: "," }
 
 const rowsIn = (text: string, dialect: Dialect = commas) => Stream.runCollect(read(bytesOf(text), dialect))
 const refusal = <A>(effect: Effect.Effect<A, UnreadableFile>) =>
-  Effect.map(Effect.flip(effect), ({ column, detail, line }) => ({ line, column, detail }))
+  Effect.map(Effect.flip(effect), ({ column = null, detail, line = null }) => ({ line, column, detail }))
 const textOf = (rows: ReadonlyArray<ReadonlyArray<string>>, spreadsheetSafe = false) =>
   Stream.mkString(Stream.decodeText(write(Stream.fromIterable(rows), { spreadsheetSafe })))
 
@@ -164,7 +165,7 @@ describe("CSV", () => {
   ])("%s is refused with line and column", (_, text, line, column) =>
     Effect.runPromise(
       Effect.map(refusal(rowsIn(text)), (found) => {
-        assert.deepStrictEqual({ line: found.line, column: found.column }, { line, column })
+        assert.deepStrictEqual({ line: found.line ?? null, column: found.column ?? null }, { line, column })
         assert.match(found.detail ?? "", new RegExp(`^Line ${line}, column ${column}: `, "u"))
       })
     )

@@ -32,7 +32,8 @@ layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("dashboard"
         types: 104,
         operations7d: 0,
         operations30d: 0,
-        lowStock: 0
+        lowStock: 0,
+        partsWithoutDocuments: 0
       })
       yield* send("POST", "/api/boxes", { description: "Drawer", capacity: 10 })
       const resistor = yield* part({ typeId: 1, minQuantity: 100 })
@@ -51,7 +52,8 @@ layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("dashboard"
         occupiedSlots: 2,
         operations7d: 3,
         operations30d: 3,
-        lowStock: 1
+        lowStock: 1,
+        partsWithoutDocuments: 3
       })
 
       const low = yield* send("GET", "/api/inventory/low-stock?threshold=6")

@@ -3,10 +3,10 @@ import { assert, layer } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Random, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { type Id4, randomId4 } from "#inventory/parts/part.ts"
-import type { UnreadableFile } from "#inventory/transfer/csv.ts"
 import { Imports } from "#inventory/transfer/import.service.ts"
 import { defaults, type ImportOptions, type RowOutcome, reportCells } from "#inventory/transfer/import.ts"
 import { Db } from "#platform/db/db.ts"
+import type { UnreadableFile } from "#platform/http/problems.ts"
 import { nthId4, openAllConnections, untilBlocked } from "../support/stock-rows.ts"
 import { Http, world } from "../support/world.ts"
 
@@ -576,7 +576,7 @@ DRY-2,Dry,,,,271,0,5
       ]
       for (const [csv, options, line, column, reason] of cases) {
         const refused = yield* leavesNothing(refusal(csv, options))
-        assert.deepStrictEqual([refused.line, refused.column], [line, column], refused.detail)
+        assert.deepStrictEqual([refused.line ?? null, refused.column ?? null], [line, column], refused.detail)
         assert.match(refused.detail ?? "", reason)
       }
     })

@@ -165,7 +165,6 @@ layer(world(), options)("the list of parts", (it) => {
         ["updatedSince=yesterday", "invalid-request", "/updatedSince"],
         ["updatedSince=2026-02-30T00:00:00Z", "invalid-request", "/updatedSince"],
         ["colour=red", "invalid-request", "/colour"],
-        ["hasDocuments=true", "invalid-request", "/hasDocuments"],
         [tags, "invalid-request", "/tag"],
         ["cursor=x", "invalid-cursor", ""],
         [`sort=id4&cursor=${cursor}`, "invalid-cursor", ""]

@@ -19,6 +19,9 @@ const partCount = Effect.map(get("/api/parts?limit=1&includeTotal=true"), ({ bod
 const pointers = (body: { readonly errors: ReadonlyArray<{ readonly pointer: string }> }) => body.errors.map(({ pointer }) => pointer)
 
 const nothing = {
+  coverDocumentId: null,
+  imageUrl: null,
+  thumbnailUrl: null,
   manufacturerCode: null,
   manufacturer: null,
   productPage: null,
@@ -63,6 +66,17 @@ layer(world(), options)("parts", (it) => {
         assert.deepStrictEqual(found.body, created.body)
         assert.strictEqual(found.headers.get("etag"), '"1"')
       }
+    })
+  )
+
+  it.effect("an edit that changes nothing leaves the version as it was, and is no change", () =>
+    Effect.gen(function* () {
+      const { send } = yield* Http
+      const { body } = yield* send("POST", "/api/parts", { description: "Relay", tags: ["smd"], kicad: { value: "5 V" } })
+      const same = yield* send("PATCH", `/api/parts/${body.id4}`, { description: "Relay", tags: ["SMD"], kicad: { value: "5 V" } })
+      assert.deepStrictEqual([same.status, same.headers.get("etag"), same.body], [200, '"1"', body])
+      const { body: changes } = yield* send("GET", `/api/changes?entity=part&entityId=${body.id4}`)
+      assert.strictEqual(changes.items.length, 1)
     })
   )
 

@@ -18,6 +18,14 @@ describe("the configuration", () => {
       assert.deepStrictEqual(config.requestTimeout, Duration.seconds(60))
       assert.deepStrictEqual(config.corsOrigins, [])
       assert.strictEqual(config.maxBodyBytes, 1_048_576)
+      assert.include(config, {
+        s3Endpoint: null,
+        s3AccessKeyId: null,
+        s3SecretAccessKey: null,
+        s3Region: "us-east-1",
+        s3ForcePathStyle: true
+      })
+      assert.include(config, { s3BucketDocs: "inventory-docs", s3BucketImages: "inventory-images" })
     })
   )
 
@@ -60,15 +68,18 @@ describe("the configuration", () => {
     Effect.gen(function* () {
       const env = {
         DATABASE_URL: "postgres://partwright:hunter2@db/partwright",
-        OTEL_EXPORTER_OTLP_ENDPOINT: "https://user:swordfish@collector:4318/x"
+        OTEL_EXPORTER_OTLP_ENDPOINT: "https://user:swordfish@collector:4318/x",
+        S3_ENDPOINT: "https://ceph.example.org",
+        S3_ACCESS_KEY_ID: "workshop",
+        S3_SECRET_ACCESS_KEY: "opensesame"
       }
       const config = yield* read(env)
       assert.isNotNull(config.databaseUrl)
       assert.strictEqual(Redacted.value(config.databaseUrl), env.DATABASE_URL)
       const shown = describeConfig(config)
-      assert.strictEqual(shown.DATABASE_URL, "<redacted>")
+      assert.include(shown, { DATABASE_URL: "<redacted>", S3_SECRET_ACCESS_KEY: "<redacted>", S3_ACCESS_KEY_ID: "workshop" })
       assert.strictEqual(shown.OTEL_EXPORTER_OTLP_ENDPOINT, "https://<redacted>@collector:4318/x")
-      assert.notMatch(JSON.stringify(config) + JSON.stringify(shown), /hunter2|swordfish/u)
+      assert.notMatch(JSON.stringify(config) + JSON.stringify(shown), /hunter2|swordfish|opensesame/u)
       const { message } = yield* refused({ OTEL_EXPORTER_OTLP_ENDPOINT: "ftp://user:swordfish@collector" })
       assert.include(message, "ftp://<redacted>@collector")
     })
@@ -102,6 +113,34 @@ describe("the configuration", () => {
     })
   )
 
+  it.effect("takes an S3 server with its keys or not at all, and names every one that is missing", () =>
+    Effect.gen(function* () {
+      const whole = { S3_ENDPOINT: "http://127.0.0.1:7480", S3_ACCESS_KEY_ID: "id", S3_SECRET_ACCESS_KEY: "opensesame" }
+      const { s3Endpoint, s3SecretAccessKey } = yield* read(whole)
+      assert.strictEqual(s3Endpoint, "http://127.0.0.1:7480")
+      assert.strictEqual(s3SecretAccessKey === null ? null : Redacted.value(s3SecretAccessKey), "opensesame")
+      const names = Object.keys(whole)
+      for (const [variable, value] of Object.entries(whole)) {
+        const { message, problems } = yield* refused({ [variable]: value })
+        assert.deepStrictEqual(
+          problems.map((problem) => problem.variable),
+          names.filter((name) => name !== variable)
+        )
+        assert.notInclude(message, "opensesame")
+      }
+    })
+  )
+
+  it.effect("keeps documents and images in two buckets, or one would be cleared of what belongs to the other", () =>
+    Effect.gen(function* () {
+      const { problems } = yield* refused({ S3_BUCKET_DOCS: "inventory-images" })
+      assert.deepStrictEqual(
+        problems.map(({ variable }) => variable),
+        ["S3_BUCKET_IMAGES"]
+      )
+    })
+  )
+
   const accepted: ReadonlyArray<readonly [string, string, unknown]> = [
     ["REQUEST_TIMEOUT", "500ms", Duration.millis(500)],
     ["REQUEST_TIMEOUT", "10m", Duration.minutes(10)],
@@ -116,8 +155,12 @@ describe("the configuration", () => {
     ["BASE_PATH", "/a/b-c_d.e~1", "/a/b-c_d.e~1"],
     ["PUBLIC_URL", "https://shop.example.org/", "https://shop.example.org"],
     ["CORS_ORIGINS", " , https://a.example,", ["https://a.example"]],
+    ["FETCH_ALLOW_HOSTS", "nas.local, 127.0.0.1:8099,[::1]:80,10.0.0.0/8", ["nas.local", "127.0.0.1:8099", "[::1]:80", "10.0.0.0/8"]],
     ["LOG_LEVEL", "DEBUG", "debug"],
     ["AUTH_ALLOW_OPEN_NETWORK", "True", true],
+    ["S3_FORCE_PATH_STYLE", "false", false],
+    ["S3_BUCKET_DOCS", "shop.docs-1", "shop.docs-1"],
+    ["S3_REGION", "eu-central-1", "eu-central-1"],
     ["PORT", "0", 0]
   ]
   for (const [variable, text, value] of accepted) {
@@ -134,8 +177,25 @@ describe("the configuration", () => {
       (text) => ["CORS_ORIGINS", text] as const
     ),
     ...["ftp://a.example", "https://u:p@a.example", "https://a.example/?q", "shop"].map((text) => ["PUBLIC_URL", text] as const),
+    ...[
+      "http://nas.local",
+      "nas.local/x",
+      "nas local",
+      "u@nas",
+      "nas:0",
+      "nas:65536",
+      "nas:",
+      ":80",
+      "10.0.0.0/33",
+      "fd00::/129",
+      "10.0/8",
+      "::1]:80",
+      "*"
+    ].map((text) => ["FETCH_ALLOW_HOSTS", text] as const),
     ...["65536", "-1", "8e3", "80 80"].map((text) => ["PORT", text] as const),
     ...["1", "0", "1001"].map((text) => ["DATABASE_POOL_MAX", text] as const),
+    ...["ab", "Docs", "docs_1", "-docs", "docs-", "a..b", "docs/1", "x".repeat(64)].map((text) => ["S3_BUCKET_DOCS", text] as const),
+    ...["ceph.example.org", "s3://ceph", "http://id:key@ceph"].map((text) => ["S3_ENDPOINT", text] as const),
     ["SHUTDOWN_DELAY", "25s"],
     ["AUTH_ALLOW_OPEN_NETWORK", "yes"],
     ["LOG_FORMAT", "xml"]

@@ -106,6 +106,7 @@ const makeEdge = (options: Partial<EdgeOptions> = {}) =>
       requestTimeout: Duration.seconds(30),
       corsOrigins: [],
       stopping: () => false,
+      isForeign: () => false,
       ...options,
       methodsOf
     })

@@ -124,7 +124,9 @@ const ofBody = (operation: Operation): ReadonlyArray<Hostile> => {
     send("text", "a=1", foreign, { "content-type": "text/plain" }),
     send("XML", "<a/>", foreign, { "content-type": "application/xml" }),
     send("a form", "a=1", foreign, { "content-type": "application/x-www-form-urlencoded" }),
-    send("a file", "--x--", foreign, { "content-type": "multipart/form-data; boundary=x" }),
+    ...("multipart/form-data" in operation.requestBody.content
+      ? [send("an empty form", "--x--", invalid, { "content-type": "multipart/form-data; boundary=x" })]
+      : [send("a file", "--x--", foreign, { "content-type": "multipart/form-data; boundary=x" })]),
     send("no type that exists", "{}", foreign, { "content-type": "\u00e9" }),
     send("a foreign charset", JSON.stringify(example), foreign, { "content-type": "application/json; charset=iso-8859-1" }),
     send("a foreign charset in capitals", JSON.stringify(example), foreign, { "content-type": "application/json; CHARSET=UTF-16" }),

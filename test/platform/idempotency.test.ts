@@ -58,6 +58,20 @@ layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("an Idempot
     })
   )
 
+  it.effect("names one operation, however its address is spelt", () =>
+    Effect.gen(function* () {
+      const { send } = yield* Http
+      const headers = { "content-type": "application/json", "idempotency-key": "spelling" }
+      const answers = yield* Effect.forEach(["/api/types", "/api/types/", "/api//types", "/API/Types"], (path) =>
+        send("POST", path, { name: "Spelling" }, { headers })
+      )
+      assert.deepStrictEqual(
+        answers.map(({ headers, status }) => [status, headers.get("idempotency-replayed")]),
+        [[201, null], ...[1, 2, 3].map(() => [201, "true"])]
+      )
+    })
+  )
+
   it.effect("lets 64 parallel requests with 64 keys through", () =>
     Effect.gen(function* () {
       const before = (yield* keysKept) ?? 0

@@ -239,7 +239,10 @@ layer(server({}), { excludeTestServices: true, timeout: "60 seconds" })("a proce
       const socket = yield* rawConnection(port)
       socket.write(head("GET /readyz"))
       const ready = yield* nextAnswer(socket)
-      assert.deepStrictEqual([ready?.status, ready?.body], [200, { status: "ok", checks: { database: "ok", process: "ok" } }])
+      assert.deepStrictEqual(
+        [ready?.status, ready?.body],
+        [200, { status: "ok", checks: { database: "ok", objects: "ok", process: "ok" } }]
+      )
 
       yield* beginStop
       socket.write(head("GET /api/types/1"))
@@ -248,7 +251,7 @@ layer(server({}), { excludeTestServices: true, timeout: "60 seconds" })("a proce
       assert.isUndefined(yield* nextAnswer(socket))
       const stopping = yield* exchange(port, head("GET /readyz"))
       assertProblem(stopping, 503, "not-ready")
-      assert.deepStrictEqual(stopping?.body.checks, { database: "ok", process: "stopping" })
+      assert.deepStrictEqual(stopping?.body.checks, { database: "ok", objects: "ok", process: "stopping" })
     }).pipe(Effect.scoped)
   )
 })

@@ -7,8 +7,8 @@ export default defineConfig({
   test: {
     root: fileURLToPath(new URL("../..", import.meta.url)),
     include: ["test/inventory/**/*.test.ts", "test/platform/**/*.test.ts", "test/services/**/*.test.ts"],
-    exclude: ["test/platform/embedded-postgres.test.ts"],
-    globalSetup: ["test/services/outside-postgres.ts", "test/support/global-setup.ts"],
+    exclude: ["test/platform/embedded-postgres.test.ts", "test/platform/object-store*.test.ts"],
+    globalSetup: ["test/services/outside-postgres.ts", "test/services/ceph.ts", "test/support/global-setup.ts"],
     pool: "forks",
     // Dozens of callers at once are normal in these tests; beside a second file they would starve each other on two cores.
     maxWorkers: 1,

@@ -8,12 +8,17 @@ import { AppConfig } from "#platform/config.ts"
 import { claim } from "#platform/db/data-dir.ts"
 import { socketDirOf, start } from "#platform/db/embedded-postgres.ts"
 import { Application } from "../../src/server.ts"
+import { scratchFolder } from "./files.ts"
 import { createDatabase, type Database, databaseOf, dropDatabase, type TestServer } from "./postgres.ts"
 import { connectionOf } from "./world.ts"
 
 /** What every new database begins with: the schema and the starter types. Connections are closed when it ends. */
 const prepareTemplate = (template: Database): Effect.Effect<void, unknown> =>
-  Layer.build(Application(connectionOf(template))).pipe(Effect.scoped, Effect.provide(AppConfig.fromEnv({})), Effect.asVoid)
+  scratchFolder.pipe(
+    Effect.flatMap((DATA_DIR) => Effect.provide(Layer.build(Application(connectionOf(template))), AppConfig.fromEnv({ DATA_DIR }))),
+    Effect.scoped,
+    Effect.asVoid
+  )
 
 const prefix = "partwright-test-"
 

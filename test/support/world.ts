@@ -3,6 +3,7 @@ import { Context, Effect, Layer, type Scope } from "effect"
 import { HttpEffect, type HttpServerRequest } from "effect/http"
 import { AppConfig } from "#platform/config.ts"
 import { Application, httpApp } from "../../src/server.ts"
+import { scratchFolder } from "./files.ts"
 import { type Database, freshDatabase } from "./postgres.ts"
 
 export interface Answer {
@@ -57,10 +58,14 @@ export const world = (env: Record<string, string> = {}) => Layer.unwrap(Effect.m
 
 /** The same on a database that the test has made. */
 export const worldOn = (database: Database, env: Record<string, string> = {}) =>
-  makeHttp.pipe(
-    Layer.provideMerge(Application(connectionOf(database))),
-    Layer.provideMerge(AppConfig.fromEnv(env)),
-    Layer.provideMerge(NodeServices.layer)
+  Layer.unwrap(
+    Effect.map(scratchFolder, (folder) =>
+      makeHttp.pipe(
+        Layer.provideMerge(Application(connectionOf(database))),
+        Layer.provideMerge(AppConfig.fromEnv({ DATA_DIR: folder, ...env })),
+        Layer.provideMerge(NodeServices.layer)
+      )
+    )
   )
 
 export const connectionOf = ({ database, host, password, port, username }: Database) => ({ host, port, username, database, password })

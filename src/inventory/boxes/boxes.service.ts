@@ -36,7 +36,9 @@ export class Boxes extends Context.Service<
       const changes = yield* Changes
 
       const orNotFound = (boxNo: number) => (found: Option.Option<Box>) =>
-        Effect.fromOption(found).pipe(Effect.mapError(() => new BoxNotFound({ detail: `There is no box ${boxNo}.`, boxNo })))
+        Effect.fromOption(found).pipe(
+          Effect.mapError(() => new BoxNotFound({ detail: boxNo === 0 ? "There is no such box." : `There is no box ${boxNo}.`, boxNo }))
+        )
       const get = Effect.fn("Boxes.get")((boxNo: number) => Effect.flatMap(repo.find(boxNo), orNotFound(boxNo)))
       const locked = (boxNo: number, ifMatch: IfMatch) =>
         repo.lock(boxNo).pipe(

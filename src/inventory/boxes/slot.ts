@@ -23,7 +23,11 @@ export class LocationNotFound extends Problem<LocationNotFound>()(
   { boxNo: Schema.Int, locNo: Schema.Int, index: Schema.optionalKey(Schema.Int) }
 ) {}
 
-export const locationNotFound = (slot: Slot) => new LocationNotFound({ detail: `There is no slot ${formatSlot(slot)}.`, ...slot })
+export const locationNotFound = (slot: Slot) =>
+  new LocationNotFound({
+    detail: slot.boxNo === 0 || slot.locNo === 0 ? "There is no such slot." : `There is no slot ${formatSlot(slot)}.`,
+    ...slot
+  })
 
 /** A slot in an answer, with its text. */
 export const LabelledSlot = Schema.Struct({ boxNo: Schema.Int, locNo: Schema.Int, location: Schema.String })

@@ -59,6 +59,18 @@ export class DashboardApi extends HttpApiGroup.make("dashboard")
         example: { path: "/api/inventory/low-stock?threshold=10&limit=5" }
       })
     ),
+    HttpApiEndpoint.get("partsWithoutDocuments", "/inventory/parts-without-documents", {
+      query: PageParams,
+      success: Page(PartRow),
+      error: [InvalidCursor, InvalidRequest]
+    }).annotateMerge(
+      operation({
+        role: "viewer",
+        summary: "Parts without a data sheet, picture or link",
+        description: "In the order of their labels.",
+        example: { path: "/api/inventory/parts-without-documents?limit=5" }
+      })
+    ),
     HttpApiEndpoint.get("types", "/inventory/types", {
       query: PageParams,
       success: Page(TypeUsage),

@@ -13,6 +13,7 @@ export const DashboardHttp = HttpApiBuilder.group(
       activity: ({ query }) => dashboard.activity(query),
       storage: ({ query }) => dashboard.storage(query),
       lowStock: ({ query: { threshold, ...page } }) => dashboard.lowStock(threshold, page),
+      partsWithoutDocuments: ({ query }) => dashboard.partsWithoutDocuments(query),
       types: ({ query }) => dashboard.types(query)
     })
   })

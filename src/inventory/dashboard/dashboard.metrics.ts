@@ -7,6 +7,7 @@ import { Dashboard } from "./dashboard.service.ts"
 const parts = Metric.gauge("inventory_parts", { description: "Parts" })
 const quantity = Metric.gauge("inventory_quantity", { description: "Pieces in stock" })
 const lowStock = Metric.gauge("inventory_low_stock_parts", { description: "Parts at or below their own level, or at or below 5" })
+const withoutDocuments = Metric.gauge("inventory_parts_without_documents", { description: "Parts without a document" })
 const boxes = Metric.gauge("inventory_boxes", { description: "Boxes" })
 const partsByType = gaugePerLabel("inventory_parts_by_type", "type", {
   description: "Parts of the 50 most common types; `other` are those of all other types and of none"
@@ -30,6 +31,7 @@ export const DashboardMetrics = Layer.effectDiscard(
       yield* Metric.update(quantity, stats.totalQuantity)
       yield* Metric.update(lowStock, stats.lowStock)
       yield* Metric.update(boxes, stats.boxes)
+      yield* Metric.update(withoutDocuments, stats.partsWithoutDocuments)
       yield* partsByType(withOther(common, stats.parts))
       yield* boxUtilization(new Map(usage.map(({ boxNo, ratio }) => [String(boxNo), ratio])))
       yield* operationsRecent(

@@ -7,13 +7,16 @@ import { lowStockThreshold, Stats, TypeUsage } from "./dashboard.ts"
 const { operations30d, operations7d, ...shelfFigures } = Stats.fields
 const shelves = rows(Schema.Struct(shelfFigures))
 const recent = rows(Schema.Struct({ operations7d, operations30d }))
-const lowPage = rows(Schema.Struct({ id4: Schema.String, ...PageKey }))
+const partPage = rows(Schema.Struct({ id4: Schema.String, ...PageKey }))
 const typePage = rows(Schema.Struct({ ...TypeUsage.fields, ...PageKey }))
 const perType = rows(Schema.Struct({ name: Schema.String, parts: Schema.Int }))
 const perBox = rows(Schema.Struct({ boxNo: Schema.Int, ratio: Schema.Finite }))
 
 const id4 = sortKey("s.part_id4", "text")
 const lowList = { sorts: { total: sortKey("s.total", "bigint") }, defaultSort: "total", id: id4 }
+
+const bare = sortKey("p.id4", "text")
+const bareList = { list: "parts-without-documents", sorts: { id4: bare }, defaultSort: "id4", id: bare }
 
 const typeList = {
   list: "inventory-types",
@@ -37,7 +40,8 @@ const make = Effect.gen(function* () {
     /** Everything but the bookings. part_stock has a row for every part, and is a tenth as wide. */
     shelves: Effect.map(
       shelves(sql`
-        select s.*, b.*, (select count(*)::int from part_types) as types
+        select s.*, b.*, (select count(*)::int from part_types) as types,
+          s.parts - (select count(distinct part_id4)::int from documents) as "partsWithoutDocuments"
         from (
           select count(*)::int as parts, coalesce(sum(total), 0)::float8 as "totalQuantity",
             count(*) filter (where total <= coalesce(min_quantity, ${lowStockThreshold}))::int as "lowStock"
@@ -64,10 +68,17 @@ const make = Effect.gen(function* () {
       const under = sql`s.min_quantity is null and s.total <= ${threshold}`
       const part = (where: typeof below) =>
         sql`(select s.part_id4, s.total from part_stock s where ${where} and ${keyed.after} ${keyed.order})`
-      const found = yield* lowPage(sql`
+      const found = yield* partPage(sql`
         select s.part_id4 as id4, ${keyed.key} from (${part(below)} union all ${part(under)}) s ${keyed.order}`)
       const total = count(sql`select count(*)::int as count from part_stock s where ${below} or ${under}`)
       return yield* withTotal(keyed.toPage(found), params, total)
+    }),
+
+    withoutDocuments: Effect.fn("DashboardRepo.withoutDocuments")(function* (params: PageParams) {
+      const keyed = yield* keyset(sql, bareList, params)
+      const from = sql`parts p where not exists (select from documents d where d.part_id4 = p.id4)`
+      const found = yield* partPage(sql`select p.id4, ${keyed.key} from ${from} and ${keyed.after} ${keyed.order}`)
+      return yield* withTotal(keyed.toPage(found), params, count(sql`select count(*)::int as count from ${from}`))
     }),
 
     types: Effect.fn("DashboardRepo.types")(function* (params: PageParams) {

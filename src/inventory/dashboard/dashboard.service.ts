@@ -22,6 +22,8 @@ export class Dashboard extends Context.Service<
     readonly storage: (params: PageParams & { readonly sort?: string | undefined }) => Listed<BoxUsage>
     /** Parts at or below their own level, or without one at or below the threshold; the lowest first. */
     readonly lowStock: (threshold: number | undefined, params: PageParams) => Listed<PartRow>
+    /** In the order of their labels. */
+    readonly partsWithoutDocuments: (params: PageParams) => Listed<PartRow>
     /** The types with most parts first. */
     readonly types: (params: PageParams) => Listed<TypeUsage>
   }
@@ -34,6 +36,16 @@ export class Dashboard extends Context.Service<
       const parts = yield* Parts
       const stock = yield* Stock
       const db = yield* Db
+
+      /** The parts of a page, as of the same moment. */
+      const withRows = <E>(listed: Effect.Effect<Page<{ readonly id4: string }>, E>) =>
+        db.snapshot(
+          Effect.gen(function* () {
+            const page = yield* listed
+            const rows = new Map((yield* parts.rows(page.items.map(({ id4 }) => id4))).map((part): [string, PartRow] => [part.id4, part]))
+            return { ...page, items: page.items.map(({ id4 }) => rows.get(id4)!) }
+          })
+        )
 
       // Read-only, and bounded in the wait for a connection, which single statements are not.
       const stats = yield* shared(
@@ -59,15 +71,8 @@ export class Dashboard extends Context.Service<
             }))
           }))
         ),
-        lowStock: Effect.fn("Dashboard.lowStock")((threshold = lowStockThreshold, params) =>
-          db.snapshot(
-            Effect.gen(function* () {
-              const page = yield* repo.low(threshold, params)
-              const rows = new Map((yield* parts.rows(page.items.map(({ id4 }) => id4))).map((part): [string, PartRow] => [part.id4, part]))
-              return { ...page, items: page.items.map(({ id4 }) => rows.get(id4)!) }
-            })
-          )
-        ),
+        lowStock: Effect.fn("Dashboard.lowStock")((threshold = lowStockThreshold, params) => withRows(repo.low(threshold, params))),
+        partsWithoutDocuments: Effect.fn("Dashboard.partsWithoutDocuments")((params) => withRows(repo.withoutDocuments(params))),
         types: Effect.fn("Dashboard.types")((params) => db.snapshot(repo.types(params)))
       })
     })

@@ -15,7 +15,8 @@ export const Stats = Schema.Struct({
   /** Bookings of the last 7 × 24 and 30 × 24 hours. */
   operations7d: Schema.Int,
   operations30d: Schema.Int,
-  lowStock: Schema.Int
+  lowStock: Schema.Int,
+  partsWithoutDocuments: Schema.Int
 }).annotate({ identifier: "InventoryStats" })
 export type Stats = typeof Stats.Type
 

@@ -195,6 +195,10 @@ export const PartRow = Schema.Struct({
   /** Name of the primary seller, and its link for this part. */
   seller: nullableText,
   sellerLink: nullableText,
+  /** The document that stands for the part in lists; the addresses are null when it is no image, or has nothing to see. */
+  coverDocumentId: nullableText,
+  imageUrl: nullableText,
+  thumbnailUrl: nullableText,
   createdAt: Instant,
   updatedAt: Instant,
   version: Schema.Int
@@ -228,6 +232,7 @@ export interface PartsFilter {
   readonly mountingType?: string | undefined
   readonly inStock?: boolean | undefined
   readonly belowMinimum?: boolean | undefined
+  readonly hasDocuments?: boolean | undefined
   readonly updatedSince?: string | undefined
 }
 

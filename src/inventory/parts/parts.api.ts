@@ -61,6 +61,7 @@ export class PartsApi extends HttpApiGroup.make("parts")
         package: Schema.optional(text(100)),
         mountingType: Schema.optional(text(50)),
         inStock: Schema.optional(Schema.Boolean),
+        hasDocuments: Schema.optional(Schema.Boolean),
         belowMinimum: Schema.optional(Schema.Boolean.annotate({ description: "Stock at or below the part's own minQuantity" })),
         updatedSince: Schema.optional(InstantInput),
         include: Schema.optional(Include.annotate({ description: "locations: also the slots of each part" }))

@@ -1,5 +1,6 @@
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient } from "effect/sql"
+import { AppConfig } from "#platform/config.ts"
 import { count, onConstraint, row, rows, run, type Transaction } from "#platform/db/db.ts"
 import { keyset, type ListOptions, nullableText, PageKey, type PageParams, type SortKey, sortKey, withTotal } from "#platform/db/paging.ts"
 import { type InvalidRequest, invalidField } from "#platform/http/problems.ts"
@@ -73,13 +74,15 @@ const columnDefinitions = Object.entries(columnTypes)
   .join(", ")
 const assignments = columnNames.map((name) => `${name} = n.${name}`).join(", ")
 
-const rowColumns = `p.id4, p.description, ${texts.map((field) => `p.${column(field)} as "${field}"`).join(", ")},
+const rowColumns = (basePath: string) => `p.id4, p.description, ${texts.map((field) => `p.${column(field)} as "${field}"`).join(", ")},
   p.product_page as "productPage", p.type_id as "typeId",
   case when t.id is null then null else json_build_object('id', t.id, 'name', t.name) end as type,
   p.pin_count as "pinCount", p.min_quantity as "minQuantity", p.kicad,
   array(select g.tag from part_tags g where g.part_id4 = p.id4 order by g.position) as tags,
   array(select b.barcode from part_barcodes b where b.part_id4 = p.id4 order by b.position) as barcodes,
-  s.total::float8 as "totalQuantity", l.seller, l.link as "sellerLink",
+  s.total::float8 as "totalQuantity", l.seller, l.link as "sellerLink", c.id as "coverDocumentId",
+  case when c.kind = 'image' then '${basePath}/api/documents/' || c.id || '/content' end as "imageUrl",
+  case when c.seen then '${basePath}/api/documents/' || c.id || '/thumbnail?size=300' end as "thumbnailUrl",
   iso(p.created_at) as "createdAt", iso(p.updated_at) as "updatedAt", p.version::float8 as version`
 
 const locations = `coalesce((select json_agg(json_build_object('boxNo', x.box_no, 'locNo', x.loc_no,
@@ -93,11 +96,13 @@ const sellerLinks = `coalesce((select json_agg(json_build_object('id', k.id, 'se
 
 const tables = `parts p join part_stock s on s.part_id4 = p.id4 left join part_types t on t.id = p.type_id
   left join lateral (select v.name as seller, k.link from seller_links k join sellers v on v.id = k.seller_id
-    where k.part_id4 = p.id4 and k.is_primary) l on true`
+    where k.part_id4 = p.id4 and k.is_primary) l on true
+  left join lateral (select d.id, d.kind, coalesce(d.object_id, d.preview_id) is not null as seen from documents d
+    where d.part_id4 = p.id4 and d.is_cover) c on true`
 
 /** One part with everything; the bench runs it without the product. */
-export const partStatement = (sql: SqlClient.SqlClient, id4: string) =>
-  sql`select ${sql.literal(rowColumns)}, ${sql.literal(locations)}, ${sql.literal(sellerLinks)} from ${sql.literal(tables)} where p.id4 = ${id4}`
+export const partStatement = (sql: SqlClient.SqlClient, id4: string, basePath = "") =>
+  sql`select ${sql.literal(rowColumns(basePath))}, ${sql.literal(locations)}, ${sql.literal(sellerLinks)} from ${sql.literal(tables)} where p.id4 = ${id4}`
 
 const unknownType = (pointer: string) => onConstraint({ parts_type_fk: () => invalidField("body", pointer, "No type has this id") })
 
@@ -108,8 +113,11 @@ interface Labelled {
 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
+  const { basePath } = yield* AppConfig
 
-  const select = sql.literal(`select ${rowColumns} from ${tables}`)
+  const columns = rowColumns(basePath)
+  const statement = (id4: string) => partStatement(sql, id4, basePath)
+  const select = sql.literal(`select ${columns} from ${tables}`)
   const idsOf = (statement: Parameters<typeof ids>[0]) => Effect.map(ids(statement), (found) => found.map(({ id4 }) => id4))
   const asRecordset = (parts: ReadonlyArray<Labelled & { readonly version?: number }>) =>
     sql`json_to_recordset(${JSON.stringify(parts.map(({ fields, id4, version }) => ({ id4, version, ...columnsOf(fields) })))}::json)
@@ -126,7 +134,7 @@ const make = Effect.gen(function* () {
   }
 
   const filtered = (filter: PartsFilter) => {
-    const { boxNo, belowMinimum, inStock, manufacturer, mountingType, sellerId, tag = [], typeId, updatedSince } = filter
+    const { boxNo, belowMinimum, hasDocuments, inStock, manufacturer, mountingType, sellerId, tag = [], typeId, updatedSince } = filter
     const byStock = [
       ...(inStock === undefined ? [] : [inStock ? sql`s.total > 0` : sql`s.total = 0`]),
       ...(belowMinimum === undefined
@@ -143,6 +151,9 @@ const make = Effect.gen(function* () {
       ...(manufacturer === undefined ? [] : [sql`lower(p.manufacturer) = lower(${manufacturer})`]),
       ...(filter.package === undefined ? [] : [sql`p.package = ${filter.package}`]),
       ...(mountingType === undefined ? [] : [sql`p.mounting_type = ${mountingType}`]),
+      ...(hasDocuments === undefined
+        ? []
+        : [sql`${sql.literal(hasDocuments ? "" : "not")} exists (select from documents d where d.part_id4 = p.id4)`]),
       ...(updatedSince === undefined ? [] : [sql`p.updated_at >= ${updatedSince}::timestamptz`])
     ])
     const counted = sql.literal(byStock.length === 0 ? "parts p" : "parts p join part_stock s on s.part_id4 = p.id4")
@@ -150,7 +161,7 @@ const make = Effect.gen(function* () {
   }
 
   return {
-    find: Effect.fn("PartsRepo.find")((id4: Id4): Effect.Effect<Option.Option<Part>> => one(partStatement(sql, id4))),
+    find: Effect.fn("PartsRepo.find")((id4: Id4): Effect.Effect<Option.Option<Part>> => one(statement(id4))),
 
     /**
      * Holds the part's own row to the end of the transaction: its fields, tags, barcodes and links. Bookings refer to that row and
@@ -158,7 +169,7 @@ const make = Effect.gen(function* () {
      */
     lock: Effect.fn("PartsRepo.lock")(
       (id4: Id4): Effect.Effect<Option.Option<Part>, never, Transaction> =>
-        Effect.andThen(run(sql`select from parts where id4 = ${id4} for no key update`), one(partStatement(sql, id4)))
+        Effect.andThen(run(sql`select from parts where id4 = ${id4} for no key update`), one(statement(id4)))
     ),
 
     /** Holds the stock of the parts, in the order of their ids. Before their rows: bookings hold it, and a part's level is copied to it. */
@@ -179,7 +190,7 @@ const make = Effect.gen(function* () {
     /** Holds the part against everything else that would hold or refer to it. */
     lockWhole: Effect.fn("PartsRepo.lockWhole")(
       (id4: Id4): Effect.Effect<Option.Option<Part>, never, Transaction> =>
-        Effect.andThen(run(sql`select from parts where id4 = ${id4} for update`), one(partStatement(sql, id4)))
+        Effect.andThen(run(sql`select from parts where id4 = ${id4} for update`), one(statement(id4)))
     ),
 
     /** In no particular order. */
@@ -202,7 +213,7 @@ const make = Effect.gen(function* () {
       const keyed = yield* keyset(sql, list, params)
       const { total, where } = filtered(filter)
       const found = yield* page(sql`
-        select ${sql.literal(withLocations ? `${rowColumns}, ${locations}` : rowColumns)}, ${keyed.key} from ${sql.literal(tables)}
+        select ${sql.literal(withLocations ? `${columns}, ${locations}` : columns)}, ${keyed.key} from ${sql.literal(tables)}
         where ${where} and ${keyed.after} ${keyed.order}`)
       return yield* withTotal(keyed.toPage(found), params, total)
     }),

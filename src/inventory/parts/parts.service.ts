@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util"
 import { Context, Effect, Layer, Option, Random } from "effect"
 import { Changes } from "#platform/changes/changes.service.ts"
 import { Db, type Transaction } from "#platform/db/db.ts"
@@ -5,6 +6,7 @@ import type { InvalidCursor, Page, PageParams } from "#platform/db/paging.ts"
 import { checkVersion, type IfMatch } from "#platform/http/preconditions.ts"
 import { type InvalidRequest, invalidField, type PreconditionFailed } from "#platform/http/problems.ts"
 import { CurrentRequest } from "#platform/http/request.ts"
+import { DocumentsOfParts } from "../documents/documents-of-parts.service.ts"
 import { SearchIndex } from "../search/search-index.service.ts"
 import type { SellerLinkExists, SellerPartNumberTaken } from "../sellers/seller.ts"
 import { SellerLinks } from "../sellers/seller-links.service.ts"
@@ -93,6 +95,7 @@ export class Parts extends Context.Service<
       const repo = yield* PartsRepo
       const ids = yield* PartIds
       const links = yield* SellerLinks
+      const documents = yield* DocumentsOfParts
       const index = yield* SearchIndex
       const db = yield* Db
       const changes = yield* Changes
@@ -178,7 +181,9 @@ export class Parts extends Context.Service<
         if (edit.minQuantity !== undefined) yield* repo.lockStock([id4])
         const before = yield* Effect.flatMap(repo.lock(id4), orMissing(id4))
         yield* checkVersion(ifMatch, before.version)
-        yield* rewrite([{ before, fields: applyEdit(before, edit) }])
+        const fields = applyEdit(before, edit)
+        if (isDeepStrictEqual(fields, before)) return before
+        yield* rewrite([{ before, fields }])
         yield* index.refresh([id4])
         const after = yield* Effect.orDie(get(id4))
         yield* changes.record(change("updated", id4, before, after))
@@ -212,6 +217,7 @@ export class Parts extends Context.Service<
       })
 
       const remove = Effect.fnUntraced(function* (id4: Id4, ifMatch: IfMatch) {
+        yield* documents.lockObjectsOf(id4)
         yield* repo.lockStock([id4])
         const part = yield* Effect.flatMap(repo.lockWhole(id4), orMissing(id4))
         yield* checkVersion(ifMatch, part.version)
@@ -223,6 +229,7 @@ export class Parts extends Context.Service<
           })
         }
         const { principal } = yield* CurrentRequest
+        yield* documents.removeAllOf(id4)
         yield* repo.retire(id4, part.description, principal)
         yield* changes.record(change("deleted", id4, part, null))
       })
@@ -261,7 +268,7 @@ export class Parts extends Context.Service<
     })
   )
   static readonly layer = this.layerNoDeps.pipe(
-    Layer.provide([PartsRepo.layer, PartIds.layer, SellerLinks.layer, SearchIndex.layer, Changes.layer])
+    Layer.provide([PartsRepo.layer, PartIds.layer, SellerLinks.layer, DocumentsOfParts.layer, SearchIndex.layer, Changes.layer])
   )
 }
 

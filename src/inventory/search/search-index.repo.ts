@@ -26,7 +26,9 @@ const Sources = Schema.Struct({
   pinPitch: nullable,
   dimensions: nullable,
   mountingType: nullable,
-  pinCount: nullable
+  pinCount: nullable,
+  documentTitles: texts,
+  documentFiles: texts
 })
 export type Sources = typeof Sources.Type
 
@@ -75,7 +77,9 @@ const make = Effect.gen(function* () {
           p.description, t.name as type, t.aliases, p.manufacturer, p.series, p.package,
           array(select v.name from seller_links k join sellers v on v.id = k.seller_id where k.part_id4 = p.id4) as sellers,
           p.voltage_rating as "voltageRating", p.input_voltage as "inputVoltage", p.output_voltage as "outputVoltage",
-          p.pin_pitch as "pinPitch", p.dimensions, p.mounting_type as "mountingType", p.pin_count::text as "pinCount"
+          p.pin_pitch as "pinPitch", p.dimensions, p.mounting_type as "mountingType", p.pin_count::text as "pinCount",
+          array(select d.title from documents d where d.part_id4 = p.id4) as "documentTitles",
+          array(select d.original_filename from documents d where d.part_id4 = p.id4 and d.original_filename is not null) as "documentFiles"
         from parts p left join part_types t on t.id = p.type_id
         where p.id4 = any(${wanted}::text[])`)
     ),

@@ -14,7 +14,7 @@ const wordChunk = 1000
 export class SearchIndex extends Context.Service<
   SearchIndex,
   {
-    /** After a change of these parts, their tags, barcodes or links to sellers. Ids without a part are passed over. */
+    /** After a change of these parts, their tags, barcodes, documents or links to sellers. Ids without a part are passed over. */
     readonly refresh: (ids: ReadonlyArray<string>) => Effect.Effect<void, never, Transaction>
     /** After a change of a type's name or aliases: all its parts. */
     readonly refreshType: (typeId: number) => Effect.Effect<void, never, Transaction>
@@ -131,6 +131,8 @@ const textsOf = (part: Sources): PartTexts => {
     series: one(part.series),
     package: one(part.package),
     seller: part.sellers,
+    documentTitle: part.documentTitles,
+    documentFile: part.documentFiles,
     voltageRating: one(part.voltageRating),
     inputVoltage: one(part.inputVoltage),
     outputVoltage: one(part.outputVoltage),

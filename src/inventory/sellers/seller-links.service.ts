@@ -83,7 +83,12 @@ export class SellerLinks extends Context.Service<
       })
       const find = Effect.fnUntraced(function* (links: ReadonlyArray<LinkOfPart>, id4: string, id: SellerLinkId, ifMatch: IfMatch) {
         const link = links.find((other) => other.id === id)
-        if (link === undefined) return yield* new SellerLinkNotFound({ detail: `${id4} has no seller link ${id}.`, id4, linkId: id })
+        if (link === undefined)
+          return yield* new SellerLinkNotFound({
+            detail: id === 0 ? `${id4} has no such seller link.` : `${id4} has no seller link ${id}.`,
+            id4,
+            linkId: id
+          })
         yield* checkVersion(ifMatch, link.version)
         return link
       })

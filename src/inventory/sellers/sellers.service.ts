@@ -37,7 +37,11 @@ export class Sellers extends Context.Service<
       const changes = yield* Changes
 
       const orNotFound = (id: SellerId) => (found: Option.Option<Seller>) =>
-        Effect.fromOption(found).pipe(Effect.mapError(() => new SellerNotFound({ detail: `No seller has the id ${id}.`, sellerId: id })))
+        Effect.fromOption(found).pipe(
+          Effect.mapError(
+            () => new SellerNotFound({ detail: id === 0 ? "There is no such seller." : `No seller has the id ${id}.`, sellerId: id })
+          )
+        )
       const get = Effect.fn("Sellers.get")((id: SellerId) => Effect.flatMap(repo.find(id), orNotFound(id)))
       const locked = (id: SellerId, ifMatch: IfMatch) =>
         repo.lock(id).pipe(

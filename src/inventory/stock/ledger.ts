@@ -232,7 +232,7 @@ const heldPlace = (books: Books, id4: string, slot: Slot): Result.Result<Place, 
 const onlyPlace = (books: Books, id4: string, requested: number): Result.Result<Place, InsufficientStock | LocationAmbiguous> => {
   const [only, ...others] = books.contents(id4)
   if (only === undefined) {
-    const detail = `Nothing of ${id4} is in stock, ${requested} were asked for.`
+    const detail = `Nothing of ${id4} is in stock, ${requested} ${requested === 1 ? "was" : "were"} asked for.`
     return Result.fail(new InsufficientStock({ detail, id4, requested, available: 0, location: null }))
   }
   if (others.length === 0) return Result.succeed({ id4, boxNo: only.boxNo, locNo: only.locNo })
@@ -256,6 +256,6 @@ const add = (place: Place, current: number, quantity: number): Result.Result<Lin
 const remove = (place: Place, available: number, quantity: number): Result.Result<Line, InsufficientStock> => {
   if (available >= quantity) return Result.succeed({ ...place, delta: -quantity, balanceAfter: available - quantity })
   const location = formatSlot(place)
-  const detail = `${location} holds ${available} of ${place.id4}, ${quantity} were asked for.`
+  const detail = `${location} holds ${available} of ${place.id4}, ${quantity} ${quantity === 1 ? "was" : "were"} asked for.`
   return Result.fail(new InsufficientStock({ detail, id4: place.id4, requested: quantity, available, location }))
 }

@@ -1,21 +1,10 @@
-import { Channel, Effect, Schema, Stream } from "effect"
+import { Channel, Effect, Stream } from "effect"
 import { Csv } from "effect/encoding"
-import { Problem } from "#platform/http/problems.ts"
-
-export class UnreadableFile extends Problem<UnreadableFile>()(
-  "UnreadableFile",
-  {
-    code: "unreadable-file",
-    status: 422,
-    title: "The file cannot be read",
-    help: "The file is not what it should be, so nothing of it was used. line and column, counted from 1, say where it went wrong; column is the number of the cell in its row. Mend the file and send it again."
-  },
-  { line: Schema.NullOr(Schema.Int), column: Schema.NullOr(Schema.Int) }
-) {}
+import { UnreadableFile } from "#platform/http/problems.ts"
 
 export const unreadable = (message: string, line: number | null = null, column: number | null = null) => {
   const place = line === null ? "" : column === null ? `Line ${line}: ` : `Line ${line}, column ${column}: `
-  return new UnreadableFile({ detail: `${place}${message}`, line, column })
+  return new UnreadableFile({ detail: `${place}${message}`, ...(line === null ? {} : { line }), ...(column === null ? {} : { column }) })
 }
 
 export interface Dialect {

@@ -42,7 +42,9 @@ export class Types extends Context.Service<
       const changes = yield* Changes
 
       const orNotFound = (id: TypeId) => (found: Option.Option<PartType>) =>
-        Effect.fromOption(found).pipe(Effect.mapError(() => new TypeNotFound({ detail: `No type has the id ${id}.`, typeId: id })))
+        Effect.fromOption(found).pipe(
+          Effect.mapError(() => new TypeNotFound({ detail: id === 0 ? "There is no such type." : `No type has the id ${id}.`, typeId: id }))
+        )
       const get = Effect.fn("Types.get")((id: TypeId) => Effect.flatMap(repo.find(id), orNotFound(id)))
       const locked = (id: TypeId, ifMatch: IfMatch) =>
         repo.lock(id).pipe(

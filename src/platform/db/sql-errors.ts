@@ -74,3 +74,6 @@ export const isConflict = (cause: Cause.Cause<unknown>): boolean =>
 
 /** No connection could be opened, so nothing of the statement or the transaction was sent. */
 export const isNotConnected = ({ reason }: SqlError.SqlError) => reason._tag === "ConnectionError" && reason.operation === "connect"
+
+/** A row could not be deleted because another one refers to it. PostgreSQL 18 has a state of its own for `on delete restrict`. */
+export const isStillReferenced = (error: SqlError.SqlError) => ["23503", "23001"].includes(sqlState(error) ?? "")

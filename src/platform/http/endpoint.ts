@@ -10,6 +10,8 @@ export class RequiredRole extends Context.Service<RequiredRole, Role>()("platfor
 export interface Example {
   readonly path: string
   readonly body?: unknown
+  /** The same as a form, where an operation takes one: texts by their names. A file is shown as the text of its name. */
+  readonly form?: unknown
 }
 export class RequestExample extends Context.Service<RequestExample, Example>()("platform/RequestExample") {}
 

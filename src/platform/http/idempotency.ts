@@ -1,16 +1,17 @@
 import { createHash } from "node:crypto"
-import { Effect, Layer, Option, Schedule, Schema } from "effect"
+import { Context, Effect, Layer, Option, Schedule, Schema } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiMiddleware } from "effect/http-api"
 import { SqlClient } from "effect/sql"
-import { Db, row, run } from "../db/db.ts"
-import { Problem, toResponse } from "./problems.ts"
+import { Db, row, run, type Transaction } from "../db/db.ts"
+import { Problem } from "./problems.ts"
 import { CurrentRequest } from "./request.ts"
 
 export class IdempotencyKeyInUse extends Problem<IdempotencyKeyInUse>()("IdempotencyKeyInUse", {
   code: "idempotency-key-in-use",
   status: 409,
   title: "A request with this Idempotency-Key is still running",
+  retryAfter: 1,
   help: "The first request with this key has not been answered yet. Wait a second and send the same request again to get its answer."
 }) {}
 
@@ -42,9 +43,66 @@ const Stored = row(
   })
 )
 
+/** The answers that were given under a key. */
+export class Answers extends Context.Service<
+  Answers,
+  {
+    /**
+     * Around whatever a request writes, inside its transaction: the answer is kept exactly when its effects are committed, and given
+     * again instead of them when the same request comes again. `bodyHash` stands for everything that makes it the same.
+     */
+    readonly once: (
+      key: string,
+      bodyHash: string
+    ) => <E, R>(
+      answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+    ) => Effect.Effect<
+      HttpServerResponse.HttpServerResponse,
+      E | IdempotencyKeyInUse | IdempotencyKeyReused,
+      R | Transaction | HttpServerRequest.HttpServerRequest
+    >
+  }
+>()("platform/Answers") {
+  static readonly layer = Layer.effect(
+    Answers,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      return Answers.of({
+        once: (key, bodyHash) =>
+          Effect.fnUntraced(function* (answer) {
+            const { principal } = yield* CurrentRequest
+            const request = yield* HttpServerRequest.HttpServerRequest
+            const scope = hash(JSON.stringify([principal, request.method, routePath(request.url), key]))
+            // Held to the end of the transaction; a second request does not wait for the first, it is told to come back.
+            const [lock] = yield* Effect.orDie(
+              sql<{ readonly free: boolean }>`select pg_try_advisory_xact_lock(hashtextextended(${scope}, 7)) as free`
+            )
+            if (lock?.free !== true) {
+              return yield* new IdempotencyKeyInUse({ detail: `The request with the Idempotency-Key ${key} is still running.` })
+            }
+            const earlier = yield* Stored(sql`
+              select body_hash as "bodyHash", status, headers, body from idempotency_keys
+              where scope = ${scope} and created_at >= now() - interval '24 hours'`)
+            if (Option.isSome(earlier)) {
+              if (earlier.value.bodyHash === bodyHash) return replay(earlier.value)
+              return yield* new IdempotencyKeyReused({ detail: `The Idempotency-Key ${key} was used with another body.` })
+            }
+            const response = yield* answer
+            if (response.status >= 300) return response // refused by the framework before any effect, such as 415
+            yield* run(sql`
+              insert into idempotency_keys ${sql.insert({ scope, body_hash: bodyHash, ...kept(response) })}
+              on conflict (scope) do update set body_hash = excluded.body_hash, status = excluded.status,
+                headers = excluded.headers, body = excluded.body, created_at = now()`)
+            return response
+          }) as Answers["Service"]["once"] extends (...args: never) => infer F ? F : never
+      })
+    })
+  )
+}
+
 /**
- * Runs the whole request in one transaction with the storing of its answer: an answer is kept exactly when its effects are
- * committed, so a refused request may be tried again with its key. The services' own transactions join this one.
+ * Runs the whole request in one transaction with the storing of its answer, so a refused request may be tried again with its key. The
+ * services' own transactions join this one. What cannot run inside a transaction as a whole wraps what it writes with `Answers.once`.
  */
 export class Idempotent extends HttpApiMiddleware.Service<Idempotent>()("platform/Idempotent", {
   error: [IdempotencyKeyInUse, IdempotencyKeyReused]
@@ -54,6 +112,7 @@ export class Idempotent extends HttpApiMiddleware.Service<Idempotent>()("platfor
     Effect.gen(function* () {
       const db = yield* Db
       const sql = yield* SqlClient.SqlClient
+      const answers = yield* Answers
 
       yield* run(sql`delete from idempotency_keys where created_at < now() - interval '24 hours'`).pipe(
         Effect.catchCause((cause) => Effect.logWarning("old idempotency keys could not be removed", cause)),
@@ -62,52 +121,28 @@ export class Idempotent extends HttpApiMiddleware.Service<Idempotent>()("platfor
         Effect.forkScoped
       )
 
-      return (app, { endpoint }) => {
-        const once = Effect.fnUntraced(function* (key: string, request: HttpServerRequest.HttpServerRequest) {
-          const { principal } = yield* CurrentRequest
-          const path = request.url.split("?", 1)[0] ?? ""
-          const scope = hash(JSON.stringify([principal, endpoint.method, path, key]))
-          const bodyHash = hash(request.url, "\n", new Uint8Array(yield* Effect.orDie(request.arrayBuffer)))
-
-          return yield* db.transaction(
-            Effect.gen(function* () {
-              // Held to the end of the transaction; a second request does not wait for the first, it is told to come back.
-              const [lock] = yield* Effect.orDie(
-                sql<{ readonly free: boolean }>`select pg_try_advisory_xact_lock(hashtextextended(${scope}, 7)) as free`
-              )
-              if (lock?.free !== true) {
-                const problem = new IdempotencyKeyInUse({ detail: `The request with the Idempotency-Key ${key} is still running.` })
-                return toResponse(problem, { "retry-after": "1" })
-              }
-              const earlier = yield* Stored(sql`
-                select body_hash as "bodyHash", status, headers, body from idempotency_keys
-                where scope = ${scope} and created_at >= now() - interval '24 hours'`)
-              if (Option.isSome(earlier)) {
-                if (earlier.value.bodyHash === bodyHash) return replay(earlier.value)
-                return yield* new IdempotencyKeyReused({ detail: `The Idempotency-Key ${key} was used with another body.` })
-              }
-              const response = yield* app
-              if (response.status >= 300) return response // refused by the framework before any effect, such as 415
-              yield* run(sql`
-                insert into idempotency_keys ${sql.insert({ scope, body_hash: bodyHash, ...kept(response) })}
-                on conflict (scope) do update set body_hash = excluded.body_hash, status = excluded.status,
-                  headers = excluded.headers, body = excluded.body, created_at = now()`)
-              return response
-            })
+      return (app) =>
+        Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+          const key = keyOf(request)
+          if (key === undefined) return app
+          return Effect.flatMap(Effect.orDie(request.arrayBuffer), (body) =>
+            db.transaction(answers.once(key, hash(request.url.split("?").slice(1).join("?"), "\n", new Uint8Array(body)))(app))
           )
         })
-
-        return Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-          const key = request.headers["idempotency-key"]
-          // A key that does not fit is refused together with everything else that does not fit.
-          return key === undefined || !pattern.test(key) ? app : once(key, request)
-        })
-      }
     })
   )
 }
 
-const hash = (...parts: ReadonlyArray<string | Uint8Array>) => {
+/** A key that does not fit is refused together with everything else that does not fit. */
+export const keyOf = ({ headers }: HttpServerRequest.HttpServerRequest): string | undefined => {
+  const key = headers["idempotency-key"]
+  return key !== undefined && pattern.test(key) ? key : undefined
+}
+
+/** The router takes no notice of case, of doubled slashes and of one at the end: all are the same operation on the same thing. */
+const routePath = (url: string) => (url.split("?", 1)[0] ?? "").replaceAll(/\/+/gu, "/").replace(/\/$/u, "").toLowerCase()
+
+export const hash = (...parts: ReadonlyArray<string | Uint8Array>) => {
   const sha256 = createHash("sha256")
   for (const part of parts) sha256.update(part)
   return sha256.digest("hex")

@@ -12,7 +12,7 @@ type Document = { paths: Record<string, Record<string, Operation>>; components: 
 
 // What the edge answers, whatever the endpoint.
 const ofEvery = ["internal-error", "database-unavailable", "request-took-too-long", "server-stopping"]
-const ofBodies = ["request-timeout", "payload-too-large", "unsupported-media-type"]
+const ofBodies = ["forbidden", "request-timeout", "payload-too-large", "unsupported-media-type"]
 
 /**
  * What the generated document lacks: the numbers and booleans of paths and queries (on the wire they are text, a reader wants to
@@ -113,7 +113,7 @@ const described = (parameter: Parameter, type: Json | undefined): Parameter => {
   return { ...parameter, ...(description === undefined ? {} : { description }), schema }
 }
 
-const addExample = (operation: Operation, template: string, { body, path: requested }: Example) => {
+const addExample = (operation: Operation, template: string, { body, form, path: requested }: Example) => {
   const [path = "", query = ""] = requested.split("?")
   const given = new URLSearchParams(query)
   const names = template.split("/")
@@ -127,7 +127,8 @@ const addExample = (operation: Operation, template: string, { body, path: reques
     if (values.length > 0 && parameter.in !== "header") parameter.example = parameter.schema.type === "array" ? values : values[0]
   }
   if (body === undefined) return
-  for (const media of Object.values(operation.requestBody?.content ?? {})) media.example = body
+  for (const [type, media] of Object.entries(operation.requestBody?.content ?? {}))
+    media.example = type === "multipart/form-data" ? form : body
 }
 
 const typed = (value: string, { type }: Json) =>
@@ -149,6 +150,7 @@ const addProblem = (operation: Operation, code: string) => {
   const { status, title } = declared(code)
   const { content, description } = operation.responses[status] ?? { description: "" }
   const known = alternatives(content?.[problemType]?.schema)
+  if (known.some(({ $ref }) => $ref === refTo(nameOf(code)))) return
   operation.responses[status] = {
     description: description === "" ? title : `${description} | ${title}`,
     content: { ...content, [problemType]: { schema: oneOf([...known, { $ref: refTo(nameOf(code)) }]) } }

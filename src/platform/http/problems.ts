@@ -3,7 +3,16 @@ import { HttpServerResponse, ProblemDetails } from "effect/http"
 import { HttpApiError } from "effect/http-api"
 
 /** Every problem class that was declared, by its code: what `/problems/<code>` explains. */
-export const registry = new Map<string, { readonly code: string; readonly status: number; readonly title: string; readonly help: string }>()
+export const registry = new Map<string, Declaration>()
+
+interface Declaration {
+  readonly code: string
+  readonly status: number
+  readonly title: string
+  readonly help: string
+  /** Seconds after which the same request may succeed. */
+  readonly retryAfter?: number
+}
 
 /**
  * A typed RFC 9457 error. Its type is `/problems/<code>`; `code` repeats the kebab for clients that switch on it.
@@ -19,7 +28,7 @@ export const Problem =
     const Fields extends HttpApiError.ProblemExtensionFields = Record<never, never>
   >(
     tag: Tag,
-    declaration: { readonly code: Code; readonly status: Status; readonly title: string; readonly help: string },
+    declaration: Declaration & { readonly code: Code; readonly status: Status },
     fields?: Fields
   ) => {
     if (registry.has(declaration.code)) throw new Error(`Two problems have the code ${declaration.code}`)
@@ -66,6 +75,13 @@ export class MalformedJson extends Problem<MalformedJson>()("MalformedJson", {
   help: "The body could not be read as JSON (RFC 8259) in UTF-8. Check quotes, commas and brackets."
 }) {}
 
+export class Forbidden extends Problem<Forbidden>()("Forbidden", {
+  code: "forbidden",
+  status: 403,
+  title: "This is not allowed",
+  help: "Whoever asks may not do this. For a page of another origin: list its origin in CORS_ORIGINS. Behind a proxy with a name of its own: set PUBLIC_URL to the address that people use."
+}) {}
+
 export class RouteNotFound extends Problem<RouteNotFound>()("RouteNotFound", {
   code: "route-not-found",
   status: 404,
@@ -97,6 +113,17 @@ export class UnsupportedMediaType extends Problem<UnsupportedMediaType>()("Unsup
   title: "This content type is not understood here",
   help: "Send the body in one of the content types that the operation lists in /docs, usually application/json in UTF-8."
 }) {}
+
+export class UnreadableFile extends Problem<UnreadableFile>()(
+  "UnreadableFile",
+  {
+    code: "unreadable-file",
+    status: 422,
+    title: "The file cannot be read",
+    help: "The file is empty, damaged, cut off, protected by a password, or takes too much time or memory to read; an image may have 100 megapixels. Nothing of it was used. Of a table, line and column, counted from 1, say where it went wrong. Open it in another program, export it anew and send that."
+  },
+  { line: Schema.optionalKey(Schema.Int), column: Schema.optionalKey(Schema.Int) }
+) {}
 
 export class HeadersTooLarge extends Problem<HeadersTooLarge>()("HeadersTooLarge", {
   code: "headers-too-large",
@@ -156,6 +183,13 @@ export class DatabaseUnavailable extends Problem<DatabaseUnavailable>()("Databas
   status: 503,
   title: "The database does not answer",
   help: "The database is away, overloaded or restarting. Nothing was changed, or the outcome is unknown when the connection broke at the very end: send the request again with the same Idempotency-Key."
+}) {}
+
+export class StorageUnavailable extends Problem<StorageUnavailable>()("StorageUnavailable", {
+  code: "storage-unavailable",
+  status: 503,
+  title: "The store of files does not answer",
+  help: "Where the bytes of documents and images are kept is away, full, overloaded or refuses this server; detail says which. Nothing was changed. Send the request again with the same Idempotency-Key."
 }) {}
 
 export class ServerStopping extends Problem<ServerStopping>()("ServerStopping", {

@@ -5,6 +5,7 @@ import { unavailable } from "../db/sql-errors.ts"
 import type { cors } from "./cors.ts"
 import {
   BadRequest,
+  Forbidden,
   InternalError,
   InvalidRequest,
   MethodNotAllowed,
@@ -12,6 +13,7 @@ import {
   PayloadTooLarge,
   RequestTookTooLong,
   RouteNotFound,
+  registry,
   ServerStopping,
   toResponse,
   UnsupportedMediaType
@@ -24,6 +26,8 @@ type Response = HttpServerResponse.HttpServerResponse
 export interface RefusalOptions {
   readonly maxBodyBytes: number
   readonly methodsOf: MethodsOf
+  /** Whether a page of another origin sent the request. */
+  readonly isForeign: (request: Request) => boolean
 }
 
 // The rest of such a request is not read, so its connection cannot carry another one.
@@ -33,7 +37,10 @@ const retryAfter = (seconds: number) => ({ "retry-after": String(seconds) })
 
 /** What can be refused, or answered, by looking at the head of a request alone. Undefined for almost all requests. */
 export const refuseHead = (request: Request, options: RefusalOptions, crossOrigin: ReturnType<typeof cors>): Response | undefined => {
-  const { headers, method } = request
+  const { headers, method, url } = request
+  // Broken text would be replaced without a word. A search takes it for blanks, as it does all that is no letter.
+  if (url.includes("%") && !isPercentEncoded(url) && !/^\/api\/search(\?|$)/u.test(url))
+    return toResponse(oneField(isPercentEncoded(pathOf(request)) ? "query" : "path", "Expected percent-encoded UTF-8"))
   const length = headers["content-length"]
   const type = headers["content-type"]
   if (headers.host === undefined && request.source instanceof IncomingMessage && request.source.httpVersion === "1.1")
@@ -44,7 +51,15 @@ export const refuseHead = (request: Request, options: RefusalOptions, crossOrigi
     if (method === "OPTIONS") return options204(request, options, crossOrigin)
     return undefined
   }
+  if (options.isForeign(request)) {
+    const detail = `A page of ${shortened(headers.origin ?? "another site")} may not change anything here. CORS_ORIGINS lists the origins that may.`
+    return toResponse(new Forbidden({ detail }), close)
+  }
   if (length !== undefined && Number(length) > options.maxBodyBytes && isJson(type)) return tooLarge(options)
+  // Browsers send such a body for any page, and without asking first.
+  if (type === undefined && ((length !== undefined && length !== "0") || headers["transfer-encoding"] !== undefined)) {
+    return toResponse(new UnsupportedMediaType({ detail: "A body without content type is not understood here." }), close)
+  }
   if (type !== undefined && /charset/iu.test(type) && !/charset="?utf-?8"?\s*(;|$)/iu.test(type))
     return toResponse(new UnsupportedMediaType({ detail: `Bodies are read as UTF-8, not as ${shortened(type)}.` }))
   const encoding = headers["content-encoding"]
@@ -102,10 +117,12 @@ export const asProblem = (response: Response, request: Request, options: Refusal
   const problem = isProblem ? response : fromStatus(response.status, request, options)
   if (problem.body._tag !== "Uint8Array") return problem
   const members = JSON.parse(problem.body.text ?? new TextDecoder().decode(problem.body.body))
-  return HttpServerResponse.setBody(
+  const named = HttpServerResponse.setBody(
     problem,
     HttpServerResponse.jsonUnsafe({ ...membersOf(members), requestId }, { contentType: "application/problem+json" }).body
   )
+  const wait = registry.get(members.code)?.retryAfter
+  return wait === undefined ? named : HttpServerResponse.setHeader(named, "retry-after", String(wait))
 }
 
 const fromStatus = (status: number, request: Request, options: RefusalOptions) => {
@@ -149,7 +166,7 @@ const notServed = (request: Request, options: RefusalOptions) => {
 const tooLarge = (options: RefusalOptions) =>
   toResponse(new PayloadTooLarge({ detail: `The body may have ${options.maxBodyBytes} bytes.` }), close)
 
-const oneField = (where: "path" | "body", message: string) =>
+const oneField = (where: "path" | "query" | "body", message: string) =>
   new InvalidRequest({ detail: `${message}.`, errors: [{ in: where, pointer: "", message }] })
 
 const listed = (methods: ReadonlyArray<string>) => [...methods, "OPTIONS"].toSorted().join(", ")

@@ -13,33 +13,39 @@ export class Validation extends HttpApiMiddleware.Service<Validation>()("platfor
   error: [InvalidRequest, MalformedJson]
 }) {
   static readonly layer = Layer.succeed(Validation, (app, { endpoint }) => {
-    const body = bodyOf(endpoint)
-    const handled = Effect.catch(
-      app,
-      (error): Effect.Effect<never, Types.unhandled | InvalidRequest | MalformedJson, HttpRouter.Provided> => {
+    const handled = (body: Body) =>
+      Effect.catch(app, (error): Effect.Effect<never, Types.unhandled | InvalidRequest | MalformedJson, HttpRouter.Provided> => {
         if (!HttpApiError.HttpApiSchemaError.is(error)) return Effect.fail(error)
         // Our own answer does not fit its schema: a bug.
         if (error.kind === "Body" || error.kind === "ResponseHeaders") return Effect.die(error.cause)
         return refuse(endpoint, body, error.kind === "Payload" ? error.cause.issue : undefined)
-      }
-    )
-    const withBody =
-      body === "unread" ? handled : Effect.flatMap(readable(body), (isReadable) => (isReadable ? handled : refuse(endpoint, body)))
-    if (endpoint.query !== undefined) return withBody
-    return Effect.flatMap(HttpServerRequest.ParsedSearchParams, (query) =>
-      Object.keys(query).length === 0 ? withBody : refuse(endpoint, body)
-    )
+      })
+    const withBody = (body: Body) =>
+      body === "unread"
+        ? handled(body)
+        : Effect.flatMap(readable(body), (isReadable) => (isReadable ? handled(body) : refuse(endpoint, body)))
+    const expected = bodyOf(endpoint)
+    return Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+      const body = expected === "mixed" ? (isJson(request) ? "json" : "unread") : expected
+      if (endpoint.query !== undefined) return withBody(body)
+      return Effect.flatMap(HttpServerRequest.ParsedSearchParams, (query) =>
+        Object.keys(query).length === 0 ? withBody(body) : refuse(endpoint, body)
+      )
+    })
   })
 }
 
 /** What an endpoint does with a body: reads JSON, expects none, or something that is not looked at here: a file, a GET. */
 type Body = "json" | "none" | "unread"
 
-const bodyOf = ({ method, payload }: HttpApiEndpoint.Top): Body => {
+const bodyOf = ({ method, payload }: HttpApiEndpoint.Top): Body | "mixed" => {
   if (method === "GET") return "unread"
   if (payload.size === 0) return "none"
-  return [...payload.values()].every(({ encoding }) => encoding._tag === "Json") ? "json" : "unread"
+  const json = [...payload.values()].filter(({ encoding }) => encoding._tag === "Json")
+  return json.length === payload.size ? "json" : json.length === 0 ? "unread" : "mixed"
 }
+
+const isJson = ({ headers }: HttpServerRequest.HttpServerRequest) => /^[^;]*\bjson\b/iu.test(headers["content-type"] ?? "application/json")
 
 const bytesOf = (request: HttpServerRequest.HttpServerRequest) =>
   Effect.map(Effect.orDie(request.arrayBuffer), (buffer) => new Uint8Array(buffer))
@@ -65,6 +71,12 @@ const refuse = Effect.fnUntraced(function* (endpoint: HttpApiEndpoint.Top, body:
   }
   return yield* new InvalidRequest({ detail: summary(errors), errors })
 })
+
+/** What a schema says of something that was read by other means than a declared payload: the texts of a form. */
+export const invalidBody = (issue: SchemaIssue.Issue) => {
+  const errors = toldOf("body", issue)
+  return new InvalidRequest({ detail: summary(errors), errors })
+}
 
 const problemsOfHead = Effect.fnUntraced(function* (endpoint: HttpApiEndpoint.Top, request: HttpServerRequest.HttpServerRequest) {
   const { params } = yield* HttpRouter.RouteContext

@@ -1,4 +1,6 @@
-import { Context, Effect, Latch, Layer } from "effect"
+import { Context, Effect, Latch, Layer, Metric } from "effect"
+
+const shuttingDown = Metric.gauge("shutting_down", { description: "1 from the first signal to stop on, 0 before" })
 
 /** Where the process is in its life. Probes, the edge and background work look here. */
 export class Lifecycle extends Context.Service<
@@ -16,11 +18,12 @@ export class Lifecycle extends Context.Service<
     Effect.gen(function* () {
       const latch = yield* Latch.make(false)
       let stopping = false
+      yield* Metric.update(shuttingDown, 0)
       return Lifecycle.of({
         stopping: () => stopping,
         beginStop: Effect.suspend(() => {
           stopping = true
-          return latch.open
+          return Effect.andThen(Metric.update(shuttingDown, 1), latch.open)
         }).pipe(Effect.asVoid),
         stopped: latch.await
       })

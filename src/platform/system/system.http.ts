@@ -6,6 +6,7 @@ import { DocumentedApi } from "#api.ts"
 import { AppConfig } from "../config.ts"
 import { Db } from "../db/db.ts"
 import { Problem, RouteNotFound, registry, toResponse } from "../http/problems.ts"
+import { Objects } from "../objects/objects.service.ts"
 import { Metrics } from "../telemetry/metrics.ts"
 import { Lifecycle } from "./lifecycle.ts"
 
@@ -23,17 +24,31 @@ export class NotReady extends Problem<NotReady>()(
 /** 200 while the process lives. */
 const Healthz = HttpRouter.add("GET", "/healthz", HttpServerResponse.jsonUnsafe({ status: "ok" }))
 
+/** Whoever types the bare address wants to read. */
+const Home = HttpRouter.add(
+  "GET",
+  "/",
+  Effect.map(HttpServerRequest.HttpServerRequest, ({ url }) =>
+    url.startsWith("/")
+      ? HttpServerResponse.redirect("/docs", { status: 302 })
+      : toResponse(new RouteNotFound({ detail: "Nothing is served there." }))
+  )
+)
+
 /** 200 only when everything a request needs answers and the process is not about to stop. */
 const Readyz = HttpRouter.use(
   Effect.fnUntraced(function* (router) {
     const db = yield* Db
     const lifecycle = yield* Lifecycle
+    const objects = yield* Objects
     yield* router.add(
       "GET",
       "/readyz",
       Effect.gen(function* () {
-        const database = yield* Effect.match(db.ping, { onSuccess: () => "ok", onFailure: ({ detail }) => detail ?? "unavailable" })
-        const checks = { database, process: lifecycle.stopping() ? "stopping" : "ok" }
+        const state = <E extends { readonly detail?: string }>(check: Effect.Effect<void, E>) =>
+          Effect.match(check, { onSuccess: () => "ok", onFailure: ({ detail }) => detail ?? "unavailable" })
+        const [database, files] = yield* Effect.all([state(db.ping), state(objects.check)], { concurrency: 2 })
+        const checks = { database, objects: files, process: lifecycle.stopping() ? "stopping" : "ok" }
         const failed = Object.entries(checks).filter(([, state]) => state !== "ok")
         if (failed.length === 0) return HttpServerResponse.jsonUnsafe({ status: "ok", checks })
         return toResponse(new NotReady({ detail: failed.map(([name, state]) => `${name}: ${state}`).join("; "), checks }))
@@ -131,4 +146,4 @@ const tagOf = (response: HttpServerResponse.HttpServerResponse) => {
 }
 
 /** What is served besides the API: probes, metrics, the contract, the explanations of problems. */
-export const SystemHttp = Layer.mergeAll(Healthz, Readyz, MetricsPage, Problems, Contract)
+export const SystemHttp = Layer.mergeAll(Home, Healthz, Readyz, MetricsPage, Problems, Contract)

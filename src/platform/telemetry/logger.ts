@@ -11,7 +11,7 @@ export const jsonLogger = Logger.make((options) => {
     time: timestamp,
     level: level.toLowerCase(),
     message: typeof message === "string" ? message : Formatter.formatJson(message),
-    ...(span === undefined || span._tag !== "Span" ? {} : { traceId: span.traceId, spanId: span.spanId }),
+    ...(span === undefined || span._tag !== "Span" || span.traceId === "noop" ? {} : { traceId: span.traceId, spanId: span.spanId }),
     ...(requestId === null ? {} : { requestId, principal })
   }
   const more = { ...annotations, ...(cause === undefined ? {} : { cause }) }

@@ -1,0 +1,119 @@
+import { open } from "node:fs/promises"
+import { Context, Duration, Effect, Layer, Option, type Scope, Stream } from "effect"
+import { Fetcher, successful } from "#platform/fetcher/fetcher.service.ts"
+import type { PayloadTooLarge, StorageUnavailable, UnreadableFile } from "#platform/http/problems.ts"
+import { Media } from "#platform/media/media.service.ts"
+import type { Inspected } from "#platform/media/media.ts"
+import type { NewObject, Staged } from "#platform/objects/object.ts"
+import { Objects } from "#platform/objects/objects.service.ts"
+import { factsOf, isPage, isPdfAddress, LinkUnreachable, nameFrom, pageText, UnsupportedLinkContent } from "./capture.ts"
+
+/** What was found at an address. */
+export type Captured =
+  | { readonly kind: "page"; readonly title: string; readonly finalUrl: string; readonly preview: NewObject | null }
+  | { readonly kind: "file"; readonly staged: Staged; readonly is: Inspected; readonly filename: string | null; readonly finalUrl: string }
+
+export type CaptureRefused = LinkUnreachable | UnsupportedLinkContent | UnreadableFile | PayloadTooLarge | StorageUnavailable
+
+/** Reads addresses that people give, through the guarded fetcher and nothing else. */
+export class LinkCapture extends Context.Service<
+  LinkCapture,
+  {
+    /** A page with its title and picture, or a PDF or an image, judged by the bytes. Within 30 seconds. */
+    readonly capture: (url: string) => Effect.Effect<Captured, CaptureRefused, Scope.Scope>
+  }
+>()("inventory/LinkCapture") {
+  static readonly layerNoDeps = Layer.effect(
+    LinkCapture,
+    Effect.gen(function* () {
+      const fetcher = yield* Fetcher
+      const objects = yield* Objects
+      const media = yield* Media
+
+      const fetch = Effect.fnUntraced(
+        function* (url: string, maxBytes: number) {
+          const { body, charset, finalUrl, headers, mediaType } = yield* Effect.flatMap(
+            fetcher.fetch(url, { maxBytes, timeout: within }),
+            successful
+          )
+          return { staged: yield* objects.stage(body, { maxBytes }), finalUrl: finalUrl.href, mediaType, charset, headers }
+        },
+        Effect.catchTags({
+          Unreachable: ({ sentence }) => Effect.fail(new LinkUnreachable({ detail: sentence })),
+          TooLarge: ({ maxBytes }) =>
+            Effect.fail(new LinkUnreachable({ detail: `What is there is larger than ${maxBytes / 2 ** 20} MiB.` }))
+        })
+      )
+      const picture = (url: string): Effect.Effect<NewObject, unknown, Scope.Scope> =>
+        Effect.gen(function* () {
+          const { staged } = yield* fetch(url, largestPicture)
+          const { height, kind, width } = yield* media.inspect(staged.path, staged.size)
+          if (kind !== "image" || height === null || width === null || height * width <= 1) return yield* Effect.fail("not a picture")
+          const { bytes, mediaType } = yield* media.preview(staged.path)
+          return { staged: yield* objects.stage(Stream.make(bytes), { maxBytes: bytes.length }), bucket: "images" as const, mediaType }
+        })
+
+      const firstPicture = (urls: ReadonlyArray<string>) =>
+        Effect.gen(function* () {
+          for (const url of urls) {
+            const found = yield* Effect.option(picture(url))
+            if (Option.isSome(found)) return found.value
+          }
+          return null
+        })
+
+      const read = (url: string, mayFollow: boolean): Effect.Effect<Captured, CaptureRefused, Scope.Scope> =>
+        Effect.gen(function* () {
+          const { charset, finalUrl, headers, mediaType, staged } = yield* fetch(url, largest)
+          const beginning = yield* readBeginning(staged.path)
+          if (!isPage(beginning, mediaType)) {
+            const is = yield* media
+              .inspect(staged.path, staged.size)
+              .pipe(
+                Effect.catchTag("UnsupportedMedia", () =>
+                  Effect.fail(new UnsupportedLinkContent({ detail: "At this address is neither a page, nor a PDF, nor an image." }))
+                )
+              )
+            return { kind: "file" as const, staged, is, filename: nameFrom(headers["content-disposition"] ?? null, finalUrl), finalUrl }
+          }
+          const facts = factsOf(pageText(beginning, charset), finalUrl)
+          if (mayFollow && isPdfAddress(url) && facts.pdfFrame !== null) return yield* read(facts.pdfFrame, false)
+          return {
+            kind: "page" as const,
+            title: facts.title ?? new URL(finalUrl).host,
+            finalUrl,
+            preview: yield* firstPicture(facts.images)
+          }
+        })
+
+      return LinkCapture.of({
+        capture: Effect.fn("LinkCapture.capture")((url) =>
+          read(url, true).pipe(
+            Effect.timeoutOrElse({
+              duration: within,
+              orElse: () => Effect.fail(new LinkUnreachable({ detail: "The address did not answer within 30 seconds." }))
+            })
+          )
+        )
+      })
+    })
+  )
+  static readonly layer = this.layerNoDeps
+}
+
+const within = Duration.seconds(30)
+const largest = 100 * 2 ** 20
+const largestPicture = 10 * 2 ** 20
+/** Pages say what they are at their beginning. */
+const pageBytes = 2 * 2 ** 20
+
+const readBeginning = (path: string) =>
+  Effect.promise(async () => {
+    const file = await open(path)
+    try {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(pageBytes), 0, pageBytes, 0)
+      return new Uint8Array(buffer.subarray(0, bytesRead))
+    } finally {
+      await file.close()
+    }
+  })

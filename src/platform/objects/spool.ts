@@ -1,0 +1,83 @@
+import { createHash, randomUUID } from "node:crypto"
+import { mkdir, open, readdir, rm } from "node:fs/promises"
+import { join } from "node:path"
+import { Context, Effect, Layer, type Scope, Stream } from "effect"
+import { AppConfig } from "../config.ts"
+import { StorageUnavailable } from "../http/problems.ts"
+import { type Staged, TooLarge } from "./object.ts"
+
+/** The folder where bytes wait until they are whole and known. */
+export class Spool extends Context.Service<
+  Spool,
+  {
+    /** Writes the stream to a file, which is gone with the scope. Refuses the first byte that is too many while it arrives. */
+    readonly stage: <E, R>(
+      bytes: Stream.Stream<Uint8Array, E, R>,
+      options: { readonly maxBytes: number }
+    ) => Effect.Effect<Staged, E | TooLarge | StorageUnavailable, R | Scope.Scope>
+  }
+>()("platform/Spool") {
+  static readonly layer = Layer.effect(
+    Spool,
+    Effect.gen(function* () {
+      const { dataDir } = yield* AppConfig
+      const folder = join(dataDir, "spool", String(process.pid))
+      // What another process of this number left behind when it was killed.
+      yield* io(() => rm(folder, { recursive: true, force: true }))
+      yield* Effect.acquireRelease(
+        io(() => mkdir(folder, { recursive: true, mode: 0o700 })),
+        () => Effect.ignore(io(() => rm(folder, { recursive: true, force: true })))
+      )
+      yield* Effect.ignore(removeAbandoned(join(dataDir, "spool")))
+
+      return Spool.of({
+        stage: Effect.fn("Spool.stage")(function* (bytes, { maxBytes }) {
+          const path = join(folder, randomUUID())
+          const file = yield* Effect.acquireRelease(
+            io(() => open(path, "wx", 0o600)),
+            (file) => Effect.ignore(io(() => file.close().finally(() => rm(path, { force: true }))))
+          )
+          const [sha256, md5] = [createHash("sha256"), createHash("md5")]
+          let size = 0
+          yield* Stream.runForEach(bytes, (chunk): Effect.Effect<void, TooLarge | StorageUnavailable> => {
+            size += chunk.length
+            if (size > maxBytes) return Effect.fail(new TooLarge({ maxBytes }))
+            sha256.update(chunk)
+            md5.update(chunk)
+            return io(() => file.writeFile(chunk))
+          })
+          return { path, size, sha256: sha256.digest("hex"), md5: md5.digest() }
+        })
+      })
+    })
+  )
+}
+
+/** Folders of processes that are not there any more. */
+const removeAbandoned = (spool: string) =>
+  io(async () => {
+    for (const name of await readdir(spool)) {
+      if (/^\d+$/u.test(name) && !isAlive(Number(name))) await rm(join(spool, name), { recursive: true, force: true })
+    }
+  })
+
+const isAlive = (pid: number) => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM"
+  }
+}
+
+const io = <A>(work: () => Promise<A>) =>
+  Effect.tryPromise({
+    try: work,
+    catch: (cause) =>
+      new StorageUnavailable({
+        detail:
+          (cause as NodeJS.ErrnoException).code === "ENOSPC"
+            ? "The disk of the server is full. Free some space, then send the file again."
+            : "The file could not be kept on the server's disk. Try again in a moment."
+      })
+  })

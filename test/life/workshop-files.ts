@@ -1,0 +1,67 @@
+import { execFile } from "node:child_process"
+import { assert } from "@effect/vitest"
+import { Effect } from "effect"
+import { root } from "../support/server-process.ts"
+
+export interface Sent {
+  readonly status: number
+  // A body is whatever the test expects it to be; the assertions say what.
+  // biome-ignore lint/suspicious/noExplicitAny: see above
+  readonly body: any
+}
+
+/** A request to a running server; undefined when it went away without an answer. */
+export const ask = (
+  port: number,
+  method: string,
+  path: string,
+  body?: string | FormData,
+  headers: Record<string, string> = {}
+): Effect.Effect<Sent | undefined> =>
+  Effect.promise(async (signal) => {
+    try {
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method, signal, headers, ...(body === undefined ? {} : { body }) })
+      const text = await answer.text()
+      return { status: answer.status, body: text.startsWith("{") ? JSON.parse(text) : text }
+    } catch {
+      return undefined
+    }
+  })
+
+export const uploadTo = (port: number, id4: string, bytes: Uint8Array, filename: string) => {
+  const form = new FormData()
+  form.append("file", new File([new Uint8Array(bytes)], filename))
+  return ask(port, "POST", `/api/parts/${id4}/documents`, form)
+}
+
+export const newPartOn = (port: number) =>
+  Effect.map(
+    ask(port, "POST", "/api/parts", JSON.stringify({ description: "Relay" }), { "content-type": "application/json" }),
+    (answer) => {
+      assert.strictEqual(answer?.status, 201)
+      return answer?.body.id4 as string
+    }
+  )
+
+export const documentsOn = (port: number, id4: string) =>
+  Effect.map(
+    ask(port, "GET", `/api/parts/${id4}/documents?limit=200`),
+    (answer) => answer?.body.items as ReadonlyArray<Record<string, string>>
+  )
+
+/** What `objects verify` says and ends with, beside a running server. */
+export const verify = (dataDir: string, env: Record<string, string>, ...options: ReadonlyArray<string>) =>
+  Effect.callback<{ readonly code: number; readonly out: string; readonly err: string }>((resume) => {
+    const child = execFile(
+      process.execPath,
+      ["src/main.ts", "objects", "verify", ...options],
+      { cwd: root, env: { ...process.env, DATABASE_URL: "", DATA_DIR: dataDir, LOG_LEVEL: "warn", ...env } },
+      (_, out, err) => resume(Effect.succeed({ code: child.exitCode ?? -1, out, err }))
+    )
+  })
+
+export const clean = (objects: number) => ({
+  code: 0,
+  out: `${objects} objects, 0 missing, 0 wrong, 0 without a row; pending: 0 uploads, 0 deletions\n`,
+  err: ""
+})
