@@ -9,6 +9,7 @@ import { partStatement } from "#inventory/parts/parts.repo.ts"
 import { AppConfig } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { layerClient } from "#platform/db/db.ts"
+import { files } from "./files.ts"
 import { type Call, drive, pseudoRandom, type Sample, send } from "./load.ts"
 import { cpuSeconds, finished, listening, memory, type Running } from "./processes.ts"
 
@@ -247,6 +248,8 @@ if (wants("export")) {
     "first byte ≤ 200 ms"
   )
 }
+
+if (wants("files")) await files(server, { note, only: ids[0] ?? "" }, env)
 
 note("memory under this load", `${memory(server.process.pid).peak.toFixed(0)} MiB at most`, "< 512 MiB")
 

@@ -69,6 +69,20 @@ layer(world(), options)("parts", (it) => {
     })
   )
 
+  it.effect("tells all that is wrong at once, however deep it is", () =>
+    Effect.gen(function* () {
+      const { send } = yield* Http
+      const kicad = { symbol: "x", footprint: "y".repeat(300), excludeFromBom: "a", bar: 1 }
+      const { body, status } = yield* send("POST", "/api/parts", { description: " ", pinCount: 0, kicad, foo: 1 })
+      assert.strictEqual(status, 400)
+      const pointers = new Set(body.errors.map(({ pointer }: { readonly pointer: string }) => pointer))
+      assert.deepStrictEqual(
+        [...pointers].toSorted(),
+        ["/description", "/foo", "/kicad/bar", "/kicad/excludeFromBom", "/kicad/footprint", "/kicad/symbol", "/pinCount"]
+      )
+    })
+  )
+
   it.effect("an edit that changes nothing leaves the version as it was, and is no change", () =>
     Effect.gen(function* () {
       const { send } = yield* Http

@@ -12,10 +12,10 @@ const Capacity = int(1, 1000).annotate({ description: "Number of slots, numbered
 const TypeIds = Schema.Array(TypeId).check(Schema.isMaxLength(1000))
 
 export const NewBox = Schema.Struct({
-  boxNo: Schema.NullOr(BoxNo).pipe(Schema.withDecodingDefaultKey(Effect.succeed(null))),
+  boxNo: Schema.NullOr(BoxNo).pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(null))),
   description: Description,
   capacity: Capacity,
-  designatedTypeIds: Schema.NullOr(TypeIds).pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
+  designatedTypeIds: Schema.NullOr(TypeIds).pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed([])))
 }).annotate({ identifier: "NewBox" })
 export type NewBox = typeof NewBox.Type
 

@@ -44,9 +44,9 @@ export const UploadFields = Schema.Struct({ title: Schema.optionalKey(Title) })
 
 export const NewLink = Schema.Struct({
   url: webAddress(2000),
-  title: Schema.NullOr(Title).pipe(Schema.withDecodingDefaultKey(Effect.succeed(null))),
+  title: Schema.NullOr(Title).pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(null))),
   /** False keeps the address without asking it for anything. */
-  capture: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(true)))
+  capture: Schema.Boolean.pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(true)))
 }).annotate({ identifier: "NewLink" })
 export type NewLink = typeof NewLink.Type
 
@@ -55,7 +55,7 @@ export type DocumentEdit = typeof DocumentEdit.Type
 
 export const DocumentCopy = Schema.Struct({
   targetId4: Id4InAnyCase,
-  setAsCover: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(false)))
+  setAsCover: Schema.Boolean.pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(false)))
 }).annotate({ identifier: "DocumentCopy" })
 export type DocumentCopy = typeof DocumentCopy.Type
 

@@ -30,13 +30,13 @@ const absent = Effect.succeed(null)
 const included = Effect.succeed(false)
 
 export const NewKicad = Schema.Struct({
-  symbol: fields.symbol.pipe(Schema.withDecodingDefaultKey(absent)),
-  footprint: fields.footprint.pipe(Schema.withDecodingDefaultKey(absent)),
-  reference: fields.reference.pipe(Schema.withDecodingDefaultKey(absent)),
-  value: fields.value.pipe(Schema.withDecodingDefaultKey(absent)),
-  excludeFromBom: fields.excludeFromBom.pipe(Schema.withDecodingDefaultKey(included)),
-  excludeFromBoard: fields.excludeFromBoard.pipe(Schema.withDecodingDefaultKey(included)),
-  excludeFromSim: fields.excludeFromSim.pipe(Schema.withDecodingDefaultKey(included))
+  symbol: fields.symbol.pipe(Schema.withDecodingDefaultTypeKey(absent)),
+  footprint: fields.footprint.pipe(Schema.withDecodingDefaultTypeKey(absent)),
+  reference: fields.reference.pipe(Schema.withDecodingDefaultTypeKey(absent)),
+  value: fields.value.pipe(Schema.withDecodingDefaultTypeKey(absent)),
+  excludeFromBom: fields.excludeFromBom.pipe(Schema.withDecodingDefaultTypeKey(included)),
+  excludeFromBoard: fields.excludeFromBoard.pipe(Schema.withDecodingDefaultTypeKey(included)),
+  excludeFromSim: fields.excludeFromSim.pipe(Schema.withDecodingDefaultTypeKey(included))
 })
 
 /** Merges key by key; null sets a key back to what it is in a new part. */

@@ -83,7 +83,7 @@ const orNone = (wire: Schema.Codec<Texts, Texts>) =>
       Schema.Array(Schema.String),
       SchemaTransformation.transform<Texts, Texts | null>({ decode: (all) => all ?? [], encode: (all) => all })
     ),
-    Schema.withDecodingDefaultKey(Effect.succeed([]))
+    Schema.withDecodingDefaultTypeKey(Effect.succeed([]))
   )
 
 const Tags = distinct(Schema.Array(Tag).check(Schema.isMaxLength(mostTags)))
@@ -110,7 +110,7 @@ type TextField = keyof typeof textFields
 const mapTexts = <S extends Schema.Constraint>(make: (max: number) => S) =>
   Object.fromEntries(Object.entries(textFields).map(([name, max]) => [name, make(max)])) as { readonly [K in TextField]: S }
 
-const optional = <S extends Schema.Top>(schema: S) => Schema.NullOr(schema).pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)))
+const optional = <S extends Schema.Top>(schema: S) => Schema.NullOr(schema).pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(null)))
 
 /** The fields that a person may set, as they stand in a part. */
 export const PartFields = Schema.Struct({
@@ -136,7 +136,7 @@ export const NewPart = Schema.Struct({
   ...PartFields.fields,
   sellerLinks: Schema.Array(NewSellerLink)
     .check(Schema.isMaxLength(50))
-    .pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
+    .pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed([])))
 }).annotate({ identifier: "NewPart" })
 export type NewPart = typeof NewPart.Type
 
@@ -245,7 +245,7 @@ export const BulkEdit = Schema.Struct({
     package: Schema.optionalKey(Schema.NullOr(text(100))),
     mountingType: Schema.optionalKey(Schema.NullOr(text(50))),
     minQuantity: Schema.optionalKey(Schema.NullOr(MinQuantity))
-  }).pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  }).pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed({}))),
   addTags: orNone(Tags),
   removeTags: orNone(Tags)
 }).annotate({ identifier: "PartBulkEdit" })

@@ -11,7 +11,7 @@ export const SellerIdInPath = idInPath(SellerId)
 /** Who parts are bought from. */
 export const NewSeller = Schema.Struct({
   name: text(255),
-  website: Schema.NullOr(webAddress(500)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)))
+  website: Schema.NullOr(webAddress(500)).pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(null)))
 }).annotate({ identifier: "NewSeller" })
 export type NewSeller = typeof NewSeller.Type
 
@@ -62,10 +62,10 @@ export const linkOrNumber = "a link or at least one seller part number"
 /** Where a part is sold: the page, the numbers it has there, or both. */
 export const NewSellerLink = Schema.Struct({
   sellerId: SellerId,
-  link: Link.pipe(Schema.withDecodingDefaultKey(Effect.succeed(null))),
-  sellerPartNumbers: SellerPartNumbers.pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
+  link: Link.pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(null))),
+  sellerPartNumbers: SellerPartNumbers.pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed([]))),
   /** The first link of a part is primary whatever this says. */
-  primary: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(false)))
+  primary: Schema.Boolean.pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(false)))
 })
   .check(Schema.makeFilter(saysSomething, { expected: linkOrNumber }))
   .annotate({ identifier: "NewSellerLink" })

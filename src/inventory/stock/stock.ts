@@ -18,7 +18,7 @@ const Note = {
       Schema.NullOr(Schema.String),
       SchemaTransformation.transform<string | null, string | null>({ decode: (note) => note || null, encode: (note) => note })
     ),
-    Schema.withDecodingDefaultKey(Effect.succeed(null))
+    Schema.withDecodingDefaultTypeKey(Effect.succeed(null))
   )
 }
 
@@ -55,7 +55,7 @@ export type BatchItem = typeof BatchItem.Type
 
 export const Batch = Schema.Struct({
   /** All or nothing; otherwise each command stands for itself. */
-  atomic: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(true))),
+  atomic: Schema.Boolean.pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(true))),
   operations: Schema.Array(BatchItem).check(Schema.isMinLength(1), Schema.isMaxLength(200))
 }).annotate({ identifier: "StockBatch" })
 export type Batch = typeof Batch.Type

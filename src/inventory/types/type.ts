@@ -13,14 +13,14 @@ export const TypeIdInPath = idInPath(TypeId)
 export const LibraryName = text(200)
   .check(Schema.isPattern(/^[^:]+:[^:]+$/u, { expected: "the form Library:Name" }))
   .annotate({ description: "Library:Name" })
-const optionalName = Schema.NullOr(LibraryName).pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)))
+const optionalName = Schema.NullOr(LibraryName).pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(null)))
 
 const fields = {
   name: text(100),
   group: optionalText(50),
   aliases: Schema.Array(text(50))
     .check(Schema.isMaxLength(20))
-    .pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
+    .pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed([]))),
   reference: optionalText(10),
   kicadSymbol: optionalName,
   kicadFootprint: optionalName

@@ -29,7 +29,7 @@ export const text = (max: number) => Schema.String.check(storable, lengthWithin(
 export const blankableText = (max: number) => Schema.String.check(storable, lengthWithin(0, max)).pipe(trimmed)
 
 /** Text or null; a missing key means null. */
-export const optionalText = (max: number) => Schema.NullOr(text(max)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)))
+export const optionalText = (max: number) => Schema.NullOr(text(max)).pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(null)))
 
 const isWebAddress = (s: string) => {
   const url = URL.parse(s.trim())
