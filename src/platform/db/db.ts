@@ -1,5 +1,20 @@
 import { PgClient } from "@effect/sql-pg"
-import { Clock, Context, Duration, Effect, Exit, Layer, Metric, Option, Random, Redacted, Schema, Semaphore, Tracer } from "effect"
+import {
+  type Cause,
+  Clock,
+  Context,
+  Duration,
+  Effect,
+  Exit,
+  Layer,
+  Metric,
+  Option,
+  Random,
+  Redacted,
+  Schema,
+  Semaphore,
+  Tracer
+} from "effect"
 import { SqlClient, SqlError, type Statement } from "effect/sql"
 import { DatabaseUnavailable } from "../http/problems.ts"
 import { startAtZero } from "../telemetry/metrics.ts"
@@ -132,12 +147,11 @@ export class Db extends Context.Service<
           const once = sql
             .withTransaction(Effect.provideService(effect, Transaction, open))
             .pipe(begin === undefined ? (self) => self : Effect.provideService(SqlClient.BeginTransaction, begin), withPermit)
-          const attempt = (n: number, reconnected = false): Effect.Effect<A, E | SqlError.SqlError, Exclude<R, Transaction>> =>
-            Effect.flatMap(Effect.exit(once), (exit) => {
+          const attempt = (n: number): Effect.Effect<A, E | SqlError.SqlError, Exclude<R, Transaction>> =>
+            Effect.flatMap(Effect.exit(connecting(once)), (exit) => {
               if (Exit.isSuccess(exit)) return exit
               const error = sqlErrorIn(exit.cause)
               if (error === undefined) return exit
-              if (!reconnected && isNotConnected(error)) return attempt(n, true)
               if (n >= maxRetries || !isConflict(exit.cause)) return Effect.andThen(countFailure(error), exit)
               return Metric.update(retries, 1).pipe(
                 Effect.andThen(Random.nextIntBetween(1, 10 * 2 ** n)),
@@ -166,7 +180,7 @@ export class Db extends Context.Service<
             >,
           // Without the span it was asked in: spans keep their results, and a long transaction would keep them all to its end.
           afterCommit: (effect) => Effect.updateContext(sql.afterCommit(effect), withoutSpan),
-          ping: connected(sql`select 1`).pipe(
+          ping: connecting(sql`select 1`).pipe(
             Effect.timeout("2 seconds"),
             Effect.catch(() => Effect.fail(new DatabaseUnavailable({ detail: "The database does not answer." }))),
             Effect.asVoid,
@@ -205,16 +219,36 @@ export const layerClient = (
     multiplex: false
   })
 
-// A connection that could not be opened leaves its error in the pool for whoever comes next, also when the database is back by
-// then. Nothing was sent, so it can be asked once more.
-const connected = <A, E extends SqlError.SqlError, R>(statement: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.catch(statement, (error) => (isNotConnected(error) ? statement : Effect.fail(error)))
+/**
+ * A connection that could not be opened leaves its error in the pool for whoever comes next, also when the database is back by then;
+ * after an outage there is one for every connection. Nothing was sent, so it is asked again: once, and further as long as the answer comes
+ * at once, as such an old error does.
+ */
+const connecting = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const again = (tries: number): Effect.Effect<A, E, R> =>
+    Effect.flatMap(Clock.monotonicTimeNanos, (since) =>
+      Effect.catchCauseIf(work, isUnconnected, (cause) =>
+        Effect.flatMap(Clock.monotonicTimeNanos, (now) =>
+          tries < mostOldErrors && now - since < atOnce ? again(tries + 1) : Effect.failCause(cause)
+        )
+      )
+    )
+  return Effect.catchCauseIf(work, isUnconnected, () => again(0))
+}
+
+const mostOldErrors = 20
+const atOnce = 20_000_000n
+
+const isUnconnected = (cause: Cause.Cause<unknown>) => {
+  const error = sqlErrorIn(cause)
+  return error !== undefined && isNotConnected(error)
+}
 
 const timed = <A, E extends SqlError.SqlError, R>(statement: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     const clock = fiber.getRef(Clock.Clock)
     const since = clock.monotonicTimeNanosUnsafe()
-    return Effect.onExit(connected(statement), () => {
+    return Effect.onExit(connecting(statement), () => {
       statements.updateUnsafe(Number(clock.monotonicTimeNanosUnsafe() - since) / 1e9, fiber.context)
       return Effect.void
     })
