@@ -8,7 +8,7 @@ export default defineConfig({
     exclude: ["test/services/**"],
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
-    // Dozens of callers at once are normal in these tests; beside a second file they would starve each other on two cores.
+    // Dozens of callers at once are normal in these tests: more files beside each other would starve them.
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,

@@ -1,24 +1,11 @@
 import { assert, layer } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer } from "effect"
+import { Deferred, Effect, Fiber, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { Db } from "#platform/db/db.ts"
-import { connected, type Database, freshDatabase } from "../support/postgres.ts"
-import { severable } from "../support/severable.ts"
+import { connected, freshDatabase } from "../support/postgres.ts"
+import { severableWorld, Wire } from "../support/severable.ts"
 import { untilBlocked } from "../support/stock-rows.ts"
 import { type Answer, Http, worldOn } from "../support/world.ts"
-
-class Wire extends Context.Service<
-  Wire,
-  { readonly cut: Effect.Effect<void>; readonly mend: Effect.Effect<void>; readonly straight: Database }
->()("test/Wire") {}
-
-const World = Layer.unwrap(
-  Effect.gen(function* () {
-    const straight = yield* freshDatabase("outage")
-    const { cut, database, mend } = yield* severable(straight)
-    return worldOn(database).pipe(Layer.merge(Layer.succeed(Wire, { cut, mend, straight })))
-  })
-)
 
 const assertUnavailable = ({ body, headers, status, text }: Answer, what: string) => {
   assert.deepStrictEqual([status, body.code], [503, "database-unavailable"], `${what}: ${text}`)
@@ -28,7 +15,7 @@ const assertUnavailable = ({ body, headers, status, text }: Answer, what: string
   assert.isNotEmpty(body.detail, what)
 }
 
-layer(World, { excludeTestServices: true, timeout: "60 seconds" })("while the database is away", (it) => {
+layer(severableWorld("outage"), { excludeTestServices: true, timeout: "60 seconds" })("while the database is away", (it) => {
   const reads = ["/api/types/1", "/api/types?includeTotal=true", "/api/changes", "/api/parts"]
 
   it.effect("reads and writes are 503 with Retry-After; afterwards all is well again without a restart", () =>

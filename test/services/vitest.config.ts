@@ -10,7 +10,7 @@ export default defineConfig({
     exclude: ["test/platform/embedded-postgres.test.ts", "test/platform/object-store*.test.ts"],
     globalSetup: ["test/services/outside-postgres.ts", "test/services/ceph.ts", "test/support/global-setup.ts"],
     pool: "forks",
-    // Dozens of callers at once are normal in these tests; beside a second file they would starve each other on two cores.
+    // Whoever asks first starts Ceph, for all files after it.
     maxWorkers: 1,
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -22,7 +22,7 @@ const bytesOf = (path: string, headers: Record<string, string> = {}) =>
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
 
 /** What the store and the rows disagree about, after the sweeper has done all it has to. */
-const faults = Effect.gen(function* () {
+export const faults = Effect.gen(function* () {
   const sweeper = yield* Sweeper
   const sql = yield* SqlClient.SqlClient
   // What the fast path has not done yet is due by itself.

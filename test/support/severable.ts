@@ -1,6 +1,27 @@
 import { connect, createServer, type Socket } from "node:net"
-import { Effect } from "effect"
-import type { Database } from "./postgres.ts"
+import { Context, Effect, Layer } from "effect"
+import { type Database, freshDatabase } from "./postgres.ts"
+import { worldOn } from "./world.ts"
+
+export class Wire extends Context.Service<
+  Wire,
+  {
+    readonly cut: Effect.Effect<void>
+    readonly mend: Effect.Effect<void>
+    /** The database beside the wire. */
+    readonly straight: Database
+  }
+>()("test/Wire") {}
+
+/** A server whose connections to the database can be cut. */
+export const severableWorld = (name: string) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const straight = yield* freshDatabase(name)
+      const { cut, database, mend } = yield* severable(straight)
+      return worldOn(database).pipe(Layer.merge(Layer.succeed(Wire, { cut, mend, straight })))
+    })
+  )
 
 /** The database behind a wire that can be cut: connections break, new ones are refused, until it is mended. */
 export const severable = (database: Database) =>
