@@ -13,6 +13,7 @@ import { TypesApi } from "#inventory/types/types.api.ts"
 import { ChangesApi } from "#platform/changes/changes.api.ts"
 import { complete } from "#platform/http/openapi.ts"
 import { Validation } from "#platform/http/validation.ts"
+import { JobsApi } from "#platform/jobs/jobs.api.ts"
 import { SystemApi } from "#platform/system/health.api.ts"
 
 /** Everything that is served under /api. */
@@ -30,6 +31,7 @@ export class Api extends HttpApi.make("partwright")
     DashboardApi,
     ExportApi,
     ChangesApi,
+    JobsApi,
     SystemApi
   )
   .prefix("/api")

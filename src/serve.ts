@@ -3,9 +3,10 @@ import { HttpServer } from "effect/http"
 import { AppConfig } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { Listener, layer as Listening } from "#platform/http/listen.ts"
+import { Runner } from "#platform/jobs/runner.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { httpTracing, layer as Otlp } from "#platform/telemetry/otlp.ts"
-import { Application, serve } from "./server.ts"
+import { Application, serve, Work } from "./server.ts"
 
 interface Scopes {
   readonly telemetry: Scope.Closeable
@@ -41,9 +42,14 @@ export const server = (signal: Effect.Effect<string>) =>
     // What a step does not need is left to the ones after it.
     const by = (share: number) => served + share * grace
     yield* Effect.logInfo(`stopping after ${Exit.isSuccess(reason) ? reason.value : "the end of the database"}`)
+    // Jobs end while requests are still served, and may take as long as those.
+    const runner = yield* Effect.provide(Runner, context)
+    const jobsEnd = runner.stop(Duration.millis(by(0.5) - (yield* now)))
+    const jobs = yield* Effect.forkDetach(step("every job has ended or waits again", by(0.65), jobsEnd))
     yield* Effect.sleep(shutdownDelay)
     yield* step("every request is answered", by(0.6), listener.drain)
     if (listener.underWay() > 0) yield* Effect.logWarning(`${listener.underWay()} requests took too long and are interrupted`)
+    yield* Fiber.await(jobs)
     yield* step("the application has ended", by(0.75), Scope.close(scopes.application, Exit.void))
     yield* step("the database is released", by(0.9), Scope.close(scopes.database, Exit.void))
     yield* step("telemetry is sent", by(1), Scope.close(scopes.telemetry, Exit.void))
@@ -56,7 +62,10 @@ const start = Effect.fnUntraced(function* (scopes: Scopes) {
   const telemetry = yield* Layer.build(Otlp).pipe(Scope.provide(scopes.telemetry))
   return yield* Effect.gen(function* () {
     const { connection, embedded, failed } = yield* connect("server").pipe(Scope.provide(scopes.database))
-    const Served = serve.pipe(Layer.provideMerge(Listening.pipe(Layer.provideMerge(Application(connection)))), Layer.provide(httpTracing))
+    const Served = serve.pipe(
+      Layer.provideMerge(Listening.pipe(Layer.provideMerge(Work), Layer.provideMerge(Application(connection)))),
+      Layer.provide(httpTracing)
+    )
     const context = yield* Layer.build(Served).pipe(Scope.provide(scopes.application))
     return { context, embedded, failed, listener: yield* Effect.provide(Listener, context) }
   }).pipe(Effect.provide(telemetry))

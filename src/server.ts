@@ -22,14 +22,18 @@ import { ChangesHttp } from "#platform/changes/changes.http.ts"
 import { AppConfig } from "#platform/config.ts"
 import { type Connection, Db, layerClient } from "#platform/db/db.ts"
 import { migrate } from "#platform/db/migrator.ts"
+import { Notifications } from "#platform/db/notifications.ts"
 import { Fetcher } from "#platform/fetcher/fetcher.service.ts"
 import { edge } from "#platform/http/edge.ts"
 import { Answers, Idempotent } from "#platform/http/idempotency.ts"
 import { isForeign } from "#platform/http/origins.ts"
 import { routed } from "#platform/http/routes.ts"
 import { Validation } from "#platform/http/validation.ts"
+import { JobsHttp } from "#platform/jobs/jobs.http.ts"
+import { JobsLayer, WorkerLayer } from "#platform/jobs/jobs.layer.ts"
+import { JobsMetrics } from "#platform/jobs/jobs.metrics.ts"
 import { Media } from "#platform/media/media.service.ts"
-import { ObjectsLayer, SweeperJobsLayer } from "#platform/objects/objects.layer.ts"
+import { ObjectsLayer, ObjectsMetricsLayer, SweeperJobsLayer } from "#platform/objects/objects.layer.ts"
 import { HealthHttp } from "#platform/system/health.http.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { SystemHttp } from "#platform/system/system.http.ts"
@@ -44,7 +48,6 @@ const Handlers = Layer.mergeAll(
   SearchHttp,
   DashboardHttp,
   DashboardMetrics,
-  LedgerCheckJobs,
   // Its counters are there from the start.
   Imports.layer,
   SellersHttp,
@@ -55,7 +58,9 @@ const Handlers = Layer.mergeAll(
   ExportHttp,
   ChangesHttp,
   HealthHttp,
-  SweeperJobsLayer,
+  JobsHttp,
+  JobsMetrics,
+  ObjectsMetricsLayer,
   pushedGauges
 )
 
@@ -105,7 +110,13 @@ const Files = Layer.mergeAll(ObjectsLayer, Media.layer, Fetcher.layer)
 
 /** What every role and every command stands on. */
 export const Application = (connection: Connection) =>
-  Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files).pipe(Layer.provideMerge(Database(connection)))
+  Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files, JobsLayer).pipe(
+    Layer.provideMerge(Notifications.layer),
+    Layer.provideMerge(Database(connection))
+  )
+
+/** Every feature's jobs and schedules, and what runs them. */
+export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs))
 
 /**
  * Serves once everything is built. The socket must depend on the whole application: it would otherwise open while migrations

@@ -12,8 +12,8 @@ export class LedgerCheck extends Context.Service<
   {
     /** Of one moment, beside bookings that go on. Names at most so many violations of each rule. */
     readonly run: (limit: number) => Effect.Effect<LedgerReport>
-    /** Runs it and tells whoever watches the log and the events of violations. */
-    readonly watch: Effect.Effect<void>
+    /** Runs it and tells whoever watches the log and the events of violations, of which it gives the number. */
+    readonly watch: Effect.Effect<number>
   }
 >()("inventory/LedgerCheck") {
   static readonly layerNoDeps = Layer.effect(
@@ -44,11 +44,12 @@ export class LedgerCheck extends Context.Service<
         run,
         watch: Effect.gen(function* () {
           const { shown, violations } = yield* run(10)
-          if (violations === 0) return
+          if (violations === 0) return 0
           yield* Effect.logError(`the ledger has ${violations} violations`, shown.map(describeViolation))
           yield* db.transaction(
             changes.record({ topic: "ledger", action: "violation", entity: "ledger", entityId: "stock", after: { violations, shown } })
           )
+          return violations
         })
       })
     })

@@ -94,6 +94,8 @@ export class Db extends Context.Service<
     readonly snapshot: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Transaction>>
     /** Runs after the outermost commit, never after a rollback; lost when the process dies in between. Keep it short. */
     readonly afterCommit: (effect: Effect.Effect<void>) => Effect.Effect<void, never, Transaction>
+    /** Beside the transaction that is open, if one is: committed at once, and kept when that is rolled back. Never for rows it has locked. */
+    readonly outside: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Whether the database answers within two seconds. */
     readonly ping: Effect.Effect<void, DatabaseUnavailable>
   }
@@ -180,6 +182,11 @@ export class Db extends Context.Service<
             >,
           // Without the span it was asked in: spans keep their results, and a long transaction would keep them all to its end.
           afterCommit: (effect) => Effect.updateContext(sql.afterCommit(effect), withoutSpan),
+          outside: (effect) =>
+            Effect.updateContext(
+              effect,
+              Context.omit(sql.transactionService, Transaction) as <R>(context: Context.Context<R>) => Context.Context<R>
+            ),
           ping: connecting(sql`select 1`).pipe(
             Effect.timeout("2 seconds"),
             Effect.catch(() => Effect.fail(new DatabaseUnavailable({ detail: "The database does not answer." }))),

@@ -1,5 +1,6 @@
 import { Layer } from "effect"
 import { layer as Store } from "./object-store.layer.ts"
+import { ObjectsMetrics } from "./objects.metrics.ts"
 import { ObjectsRepo } from "./objects.repo.ts"
 import { Objects } from "./objects.service.ts"
 import { Spool } from "./spool.ts"
@@ -12,4 +13,6 @@ export const ObjectsLayer = Objects.layerNoDeps.pipe(Layer.provide([ObjectsRepo.
 /** What looks after the store. */
 export const ObjectsMaintenance = Sweeper.layerNoDeps.pipe(Layer.provide([ObjectsRepo.layer, Store]))
 
-export const SweeperJobsLayer = SweeperJobs.pipe(Layer.provide([ObjectsMaintenance, ObjectsRepo.layer]))
+export const SweeperJobsLayer = SweeperJobs.pipe(Layer.provide(ObjectsMaintenance))
+
+export const ObjectsMetricsLayer = ObjectsMetrics.pipe(Layer.provide(ObjectsRepo.layer))

@@ -1,35 +1,51 @@
-import { Duration, Effect, Layer, Metric, Schedule } from "effect"
-import { Metrics } from "../telemetry/metrics.ts"
-import { ObjectsRepo } from "./objects.repo.ts"
+import { Duration, Effect, Layer, Schema } from "effect"
+import { jobHandler } from "../jobs/handlers.ts"
+import { jobKind } from "../jobs/job-kind.ts"
+import { Jobs } from "../jobs/jobs.service.ts"
+import { schedule } from "../jobs/schedules.ts"
 import { Sweeper } from "./sweeper.service.ts"
 
-const pendingUploads = Metric.gauge("object_uploads_pending", { description: "Uploads that were announced and have no row yet" })
-const pendingDeletions = Metric.gauge("object_deletions_pending", {
-  description: "Objects that are to be deleted and still lie in the store"
+const sweepKind = jobKind({
+  name: "platform.objects.sweep",
+  payload: Schema.Struct({}),
+  result: Schema.Struct({ uploads: Schema.Int, deleted: Schema.Int, failed: Schema.Int }),
+  priority: "background",
+  maxAttempts: 1
 })
 
-const regularly = <E>(what: string, work: Effect.Effect<unknown, E>, spaced: Duration.Input, first: Duration.Input) =>
-  work.pipe(
-    Effect.catchCause((cause) => Effect.logWarning(`${what} failed`, cause)),
-    Effect.repeat(Schedule.spaced(spaced)),
-    Effect.delay(first),
-    Effect.forkScoped
-  )
+const scanKind = jobKind({
+  name: "platform.objects.scan",
+  payload: Schema.Struct({}),
+  result: Schema.Struct({ condemned: Schema.Int }),
+  priority: "background",
+  timeout: Duration.hours(6)
+})
 
+// What is younger may belong to an upload whose row is about to be committed.
 const scanGrace = Duration.hours(24)
 
-export const SweeperJobs = Layer.effectDiscard(
-  Effect.gen(function* () {
-    const sweeper = yield* Sweeper
-    const repo = yield* ObjectsRepo
-    const { register } = yield* Metrics
-    yield* register({
-      name: "objects",
-      collect: Effect.flatMap(repo.pending, ({ deletions, uploads }) =>
-        Effect.andThen(Metric.update(pendingUploads, uploads), Metric.update(pendingDeletions, deletions))
-      )
+/** What crashes and outages of the store have left, every few minutes; once a week the store against the rows. */
+export const SweeperJobs = Layer.mergeAll(
+  jobHandler(
+    sweepKind,
+    Effect.fnUntraced(function* () {
+      return yield* (yield* Sweeper).sweep()
     })
-    yield* regularly("the sweep of the file store", sweeper.sweep(), "1 minute", "10 seconds")
-    yield* regularly("the comparison of the file store with the rows", sweeper.scan(scanGrace), "7 days", "1 hour")
-  })
+  ),
+  jobHandler(
+    scanKind,
+    Effect.fnUntraced(function* () {
+      return yield* (yield* Sweeper).scan(scanGrace)
+    })
+  ),
+  schedule(
+    sweepKind.name,
+    "*/5 * * * *",
+    Effect.flatMap(Jobs, ({ enqueue }) => enqueue(sweepKind, {}, { key: "sweep" }))
+  ),
+  schedule(
+    scanKind.name,
+    "41 2 * * 0",
+    Effect.flatMap(Jobs, ({ enqueue }) => enqueue(scanKind, {}, { key: "scan" }))
+  )
 )

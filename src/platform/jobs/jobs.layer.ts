@@ -1,0 +1,27 @@
+import { Duration, Effect, Layer } from "effect"
+import { AppConfig } from "../config.ts"
+import { JobHandlers } from "./handlers.ts"
+import { JobsRepo } from "./jobs.repo.ts"
+import { Jobs } from "./jobs.service.ts"
+import { ProbeJobs } from "./probe.jobs.ts"
+import { layerPostgres } from "./queue.postgres.ts"
+import { RetentionJobs } from "./retention.jobs.ts"
+import { Runner } from "./runner.ts"
+import { SchedulesRepo } from "./schedules.repo.ts"
+import { Scheduler, Schedules } from "./schedules.ts"
+
+/** How long a worker that says nothing keeps its jobs. It renews at a quarter of it, and others look as often. */
+const lease = Duration.seconds(20)
+
+/** What asks for jobs and shows them: in every process. */
+export const JobsLayer = Jobs.layer.pipe(Layer.provideMerge(JobsRepo.layer))
+
+/** What runs them. `kinds` are the handlers and schedules of all features: they must be there before the first job is claimed. */
+export const WorkerLayer = <E, R>(kinds: Layer.Layer<never, E, R>) =>
+  Layer.unwrap(
+    Effect.map(AppConfig, ({ jobConcurrency }) => Layer.merge(Runner.layerNoDeps({ concurrency: jobConcurrency, lease }), Scheduler))
+  ).pipe(
+    Layer.provideMerge(Layer.mergeAll(kinds, ProbeJobs, RetentionJobs)),
+    Layer.provide(layerPostgres),
+    Layer.provide([JobHandlers.layer, Schedules.layer, SchedulesRepo.layer])
+  )

@@ -1,0 +1,388 @@
+import { randomUUID } from "node:crypto"
+import { hostname } from "node:os"
+import {
+  Cause,
+  Clock,
+  Context,
+  Data,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Latch,
+  Layer,
+  Metric,
+  Random,
+  Schedule,
+  Schema,
+  Stream
+} from "effect"
+import { Db } from "../db/db.ts"
+import { missed, Notifications } from "../db/notifications.ts"
+import { CurrentRequest } from "../http/request.ts"
+import { startAtZero } from "../telemetry/metrics.ts"
+import { batched } from "./batched.ts"
+import { JobHandlers, type Registered } from "./handlers.ts"
+import { backoff, type JobError } from "./job.ts"
+import type { Completed, HandlerError, JobRun } from "./job-kind.ts"
+import { type Claimed, type Failing, type Held, JobsRepo } from "./jobs.repo.ts"
+import { Queue } from "./queue.ts"
+import { spanOf } from "./trace-context.ts"
+
+interface RunnerOptions {
+  readonly concurrency: number
+  /** How long a worker that says nothing keeps its jobs. */
+  readonly lease: Duration.Duration
+}
+
+/** The job is not this worker's any more, so nothing it writes may be committed. */
+class Lost extends Data.TaggedError("Lost") {}
+
+interface Running extends Held {
+  readonly kind: string
+  readonly fiber: Deferred.Deferred<Fiber.Fiber<void>>
+  /** Why it is interrupted. */
+  reason?: "cancelled" | "lost" | "stopping"
+}
+
+const durations = Metric.histogram("job_duration_seconds", {
+  description: "Time of an attempt",
+  boundaries: [0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800]
+})
+const waits = Metric.histogram("job_wait_seconds", {
+  description: "Time from when a job was due to its start",
+  boundaries: [0.005, 0.01, 0.025, 0.1, 0.5, 1, 5, 30, 300, 3600]
+})
+const attempts = Metric.counter("job_attempts_total", { description: "Attempts that ended, by kind and outcome", incremental: true })
+const leaseLosses = Metric.counter("job_lease_losses_total", {
+  description: "Jobs taken from a worker that said nothing for too long",
+  incremental: true
+})
+const runningHere = Metric.gauge("jobs_running_here", { description: "Jobs that this process runs now" })
+const outcomes = ["succeeded", "failed", "retried", "cancelled", "lost", "requeued"] as const
+type Outcome = (typeof outcomes)[number]
+
+const completed = {} as Completed
+
+/** Runs jobs: claims them, keeps their leases, ends them. */
+export class Runner extends Context.Service<
+  Runner,
+  {
+    /** Takes no more; lets what runs end within the time, then puts the rest back into the queue. */
+    readonly stop: (within: Duration.Duration) => Effect.Effect<void>
+  }
+>()("platform/Runner") {
+  static readonly layerNoDeps = (options: RunnerOptions) => Layer.effect(Runner, make(options))
+}
+
+const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions) {
+  const repo = yield* JobsRepo
+  const db = yield* Db
+  const queue = yield* Queue
+  const handlers = yield* JobHandlers
+  const notifications = yield* Notifications
+  const kinds = [...handlers.keys()]
+  const leaseMs = Duration.toMillis(lease)
+  const worker = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`
+
+  yield* Effect.all([
+    startAtZero(leaseLosses),
+    startAtZero(
+      durations,
+      kinds.map((kind) => ({ kind }))
+    ),
+    startAtZero(waits)
+  ])
+  yield* startAtZero(
+    attempts,
+    kinds.flatMap((kind) => outcomes.map((outcome) => ({ kind, outcome })))
+  )
+  yield* Metric.update(runningHere, 0)
+
+  const running = new Map<string, Running>()
+  /** Opened when a slot has become free. */
+  const changed = yield* Latch.make(false)
+  const empty = yield* Latch.make(true)
+  let stopping = false
+
+  const settle = (kind: string, outcome: Outcome) => Metric.update(Metric.withAttributes(attempts, { kind, outcome }), 1)
+
+  const free = ({ kind }: Registered) => {
+    let mine = 0
+    for (const job of running.values()) if (job.kind === kind.name) mine++
+    return Math.min(kind.concurrency - mine, concurrency - running.size)
+  }
+
+  const interrupt = (job: Running, reason: NonNullable<Running["reason"]>) =>
+    Effect.suspend(() => {
+      job.reason ??= reason
+      return Effect.flatMap(Deferred.await(job.fiber), Fiber.interrupt)
+    })
+
+  // What ends at about the same time is written together.
+  const completions = yield* batched<Held & { readonly result: unknown }, boolean>((jobs) =>
+    Effect.map(repo.complete(jobs), (done) => found(done, jobs, (mine) => mine !== undefined))
+  )
+  const failures = yield* batched<Failing, boolean>((jobs) =>
+    Effect.map(
+      Effect.tap(repo.fail(jobs), (ended) => (ended.some(({ state }) => state === "queued") ? notifications.notify("job") : Effect.void)),
+      (ended) => found(ended, jobs, (mine) => mine !== undefined)
+    )
+  )
+
+  const progressOf = (job: Running) => {
+    let [told, at] = [0, Number.NEGATIVE_INFINITY]
+    return (percent: number, message?: string) =>
+      Effect.gen(function* () {
+        const now = Number(yield* Clock.monotonicTimeNanos) / 1e6
+        const whole = Math.max(told, Math.min(100, Math.floor(percent)))
+        if (now - at < 500) return
+        ;[told, at] = [whole, now]
+        const words = message?.slice(0, 1000) ?? null
+        const event = { topic: "job", action: "progress", entity: "job", id: job.id, kind: job.kind, progress: whole, message: words }
+        yield* Effect.andThen(repo.progress(job, whole, words), notifications.notify("event", JSON.stringify(event))).pipe(
+          // Seen at once, also while the handler's transaction is open; and no reason to fail.
+          db.outside,
+          Effect.catchCause((cause) => Effect.logDebug("progress could not be told", cause))
+        )
+      })
+  }
+
+  const attempt = (claimed: Claimed, job: Running, { handle, kind }: Registered): Effect.Effect<Outcome, Lost> => {
+    const fail = (error: JobError, retryable: boolean, result: unknown = null) =>
+      Effect.gen(function* () {
+        const again = retryable && claimed.attempt < claimed.maxAttempts
+        const policy = { first: Duration.toMillis(kind.backoff.first), most: Duration.toMillis(kind.backoff.most) }
+        const retryInMs = again ? backoff(policy, claimed.attempt, yield* Random.next) : null
+        if (!(yield* failures({ id: job.id, claim: job.claim, error, result, retryInMs }))) return yield* new Lost()
+        return again ? ("retried" as const) : ("failed" as const)
+      })
+    const run: JobRun<unknown> = {
+      id: job.id,
+      attempt: claimed.attempt,
+      isLastAttempt: claimed.attempt >= claimed.maxAttempts,
+      progress: progressOf(job),
+      complete: (result) =>
+        Effect.gen(function* () {
+          const encoded = yield* encode(kind.result, result)
+          const done = yield* repo.complete([{ id: job.id, claim: job.claim, result: encoded }])
+          if (done.length === 0) return yield* Effect.die(new Lost())
+          return completed
+        })
+    }
+    return Effect.gen(function* () {
+      const payload = yield* Effect.result(Schema.decodeUnknownEffect(Schema.toCodecJson(kind.payload))(claimed.payload))
+      if (payload._tag === "Failure") {
+        return yield* fail(
+          { code: "payload-unreadable", detail: "The job was asked for by a version whose words this one does not understand." },
+          false
+        )
+      }
+      const work = Effect.gen(function* () {
+        const value = yield* handle(payload.success, run)
+        return value === completed ? undefined : { result: yield* encode(kind.result, value) }
+      }).pipe(Effect.timeoutOrElse({ duration: kind.timeout, orElse: () => Effect.fail(new TookTooLong()) }))
+      const exit = yield* Effect.exit(Effect.interruptible(work))
+      if (Exit.isSuccess(exit)) {
+        if (exit.value === undefined) return "succeeded" as const
+        return (yield* completions({ id: job.id, claim: job.claim, ...exit.value })) ? ("succeeded" as const) : yield* new Lost()
+      }
+      if (job.reason !== undefined) return yield* Effect.interrupt
+      if (Cause.squash(exit.cause) instanceof Lost) return yield* new Lost()
+      const error = exit.cause.reasons.find(Cause.isFailReason)?.error
+      if (error instanceof TookTooLong) {
+        return yield* fail({ code: "timeout", detail: `The job took longer than ${Duration.format(kind.timeout)}.` }, true)
+      }
+      if (error !== undefined) return yield* fail({ code: error.code, detail: detailOf(error) }, isRetryable(error), resultOf(error))
+      yield* Effect.logError("a job failed unexpectedly", exit.cause)
+      return yield* fail({ code: "internal-error", detail: "Something went wrong in the server. Its log says what." }, true)
+    })
+  }
+
+  const execute = (claimed: Claimed, job: Running, registered: Registered) =>
+    Effect.gen(function* () {
+      const since = yield* Clock.monotonicTimeNanos
+      yield* Metric.update(waits, claimed.waitedMs / 1000)
+      const exit = yield* Effect.exit(attempt(claimed, job, registered))
+      const outcome = Exit.isSuccess(exit)
+        ? exit.value
+        : job.reason === "cancelled"
+          ? "cancelled"
+          : job.reason === "stopping" && (yield* repo.requeue([job])).length > 0
+            ? "requeued"
+            : "lost"
+      if (Exit.isFailure(exit) && job.reason === undefined && !(Cause.squash(exit.cause) instanceof Lost)) {
+        yield* Effect.logError("the end of a job could not be written", exit.cause)
+      }
+      yield* settle(job.kind, outcome)
+      yield* Metric.update(Metric.withAttributes(durations, { kind: job.kind }), Number((yield* Clock.monotonicTimeNanos) - since) / 1e9)
+    }).pipe(
+      Effect.withSpan(`job ${job.kind}`, {
+        kind: "consumer",
+        parent: spanOf(claimed.traceContext),
+        attributes: { "job.id": job.id, "job.attempt": claimed.attempt }
+      }),
+      Effect.annotateLogs({ jobId: job.id, jobKind: job.kind }),
+      // Only the handler can be interrupted: what became of the job is always written.
+      Effect.uninterruptible,
+      Effect.provideService(CurrentRequest, { requestId: claimed.requestId, principal: claimed.principal, route: null }),
+      Effect.ensuring(
+        Effect.suspend(() => {
+          running.delete(job.id)
+          return Effect.all([Metric.update(runningHere, running.size), changed.open, running.size === 0 ? empty.open : Effect.void])
+        })
+      )
+    )
+
+  const jobs = yield* Effect.scope
+  const begin = (claimed: Claimed) =>
+    Effect.gen(function* () {
+      const registered = handlers.get(claimed.kind)
+      if (registered === undefined) return yield* Effect.die(new Error(`claimed a job of the unknown kind ${claimed.kind}`))
+      const job: Running = { id: claimed.id, claim: claimed.claim, kind: claimed.kind, fiber: yield* Deferred.make<Fiber.Fiber<void>>() }
+      running.set(job.id, job)
+      yield* empty.close
+      // Interrupted by name only, so that the reason is known: the scope's end comes after `stop`.
+      const fiber = yield* Effect.forkIn(execute(claimed, job, registered), jobs, { uninterruptible: true })
+      yield* Deferred.succeed(job.fiber, fiber)
+    })
+
+  const claimOffer = (kinds: ReadonlyArray<string>, limit: number) =>
+    Effect.gen(function* () {
+      const found = yield* repo.claim({ kinds, limit, worker, leaseMs })
+      yield* Effect.forEach(found, begin, { discard: true })
+      yield* Metric.update(runningHere, running.size)
+      return found.length
+    })
+
+  /** Kinds that may take all slots are claimed together, the others one by one, because a claim has one limit. */
+  const claimAll = (offer: { readonly kinds: ReadonlyArray<string>; readonly limit: number }) =>
+    Effect.gen(function* () {
+      const slots = Math.min(offer.limit, concurrency - running.size)
+      const known = offer.kinds.flatMap((kind) => handlers.get(kind) ?? [])
+      const wide = known.filter((registered) => free(registered) >= slots)
+      const narrow = known.filter((registered) => !wide.includes(registered))
+      const turns: ReadonlyArray<ReadonlyArray<Registered>> = yield* Random.shuffle([
+        ...(wide.length > 0 ? [wide] : []),
+        ...narrow.map((one) => [one])
+      ])
+      let claimed = 0
+      for (const turn of turns) {
+        const limit = Math.min(offer.limit - claimed, ...turn.map(free))
+        if (limit > 0)
+          claimed += yield* claimOffer(
+            turn.map(({ kind }) => kind.name),
+            limit
+          )
+      }
+      return claimed
+    })
+
+  const claiming = Effect.gen(function* () {
+    const consumer = yield* queue.consume(kinds)
+    const round = Effect.gen(function* () {
+      yield* changed.close
+      const able = [...handlers.values()].filter((registered) => free(registered) > 0)
+      const limit = concurrency - running.size
+      if (able.length === 0 || limit <= 0) return yield* changed.await
+      const offer = yield* Effect.raceFirst(
+        consumer.next({ kinds: able.map(({ kind }) => kind.name), limit }),
+        Effect.as(changed.await, undefined)
+      )
+      if (offer === undefined) return
+      // Between the claim and the start of the fibers nothing may interrupt, or jobs would be claimed and nobody's.
+      yield* Effect.uninterruptible(Effect.flatMap(claimAll(offer), offer.settle))
+    })
+    yield* round.pipe(
+      Effect.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause)
+          ? Effect.failCause(cause)
+          : Effect.andThen(Effect.logWarning("jobs could not be claimed", cause), Effect.sleep("1 second"))
+      ),
+      Effect.forever
+    )
+  }).pipe(Effect.scoped, Effect.withTracerEnabled(false))
+
+  /** Interrupts what is not this worker's any more; when it cannot ask for a whole lease, everything. */
+  const keepLeases = Effect.gen(function* () {
+    let renewedAt = Number(yield* Clock.monotonicTimeNanos) / 1e6
+    yield* Effect.gen(function* () {
+      const now = Number(yield* Clock.monotonicTimeNanos) / 1e6
+      const held = [...running.values()]
+      if (held.length === 0) {
+        renewedAt = now
+        return
+      }
+      const renewed = yield* Effect.exit(Effect.timeout(repo.renew(held, leaseMs), lease))
+      if (Exit.isSuccess(renewed)) {
+        renewedAt = now
+        const mine = new Set(renewed.value.map(({ id }) => id))
+        const gone = held.filter(({ id }) => running.has(id) && !mine.has(id))
+        yield* Effect.forEach(gone, (job) => Effect.forkIn(interrupt(job, "lost"), jobs), { discard: true })
+      } else if (Number(yield* Clock.monotonicTimeNanos) / 1e6 - renewedAt > leaseMs) {
+        yield* Effect.logWarning("the leases of the running jobs could not be renewed: they are interrupted", renewed.cause)
+        yield* Effect.forEach(held, (job) => Effect.forkIn(interrupt(job, "lost"), jobs), { discard: true })
+      }
+    }).pipe(Effect.repeat(Schedule.spaced(Duration.millis(leaseMs / 4))))
+  }).pipe(Effect.withTracerEnabled(false))
+
+  const heedCancellations = Stream.runForEach(notifications.on("job-cancelled"), (id) => {
+    const job = id === missed ? undefined : running.get(id)
+    return job === undefined ? Effect.void : Effect.asVoid(Effect.forkIn(interrupt(job, "cancelled"), jobs))
+  })
+
+  const reaping = db.transaction(repo.reap).pipe(
+    Effect.tap((ended) =>
+      ended.length === 0
+        ? Effect.void
+        : Effect.all([
+            Effect.logWarning(`${ended.length} jobs were taken from workers that ended`),
+            Metric.update(leaseLosses, ended.length),
+            notifications.notify("job")
+          ])
+    ),
+    Effect.catchCause((cause) => Effect.logDebug("leases could not be looked through", cause)),
+    Effect.repeat(Schedule.jittered(Schedule.spaced(Duration.millis(leaseMs / 4)))),
+    Effect.withTracerEnabled(false)
+  )
+
+  yield* Effect.forkScoped(keepLeases)
+  yield* Effect.forkScoped(heedCancellations)
+  yield* Effect.forkScoped(reaping)
+  const claims = yield* Effect.forkScoped(claiming)
+
+  const stop = Effect.fn("Runner.stop")(function* (within: Duration.Duration) {
+    if (!stopping) {
+      stopping = true
+      yield* Fiber.interrupt(claims)
+    }
+    const ended = yield* Effect.timeoutOption(empty.await, within)
+    if (ended._tag === "Some") return
+    yield* Effect.logInfo(`${running.size} running jobs go back into the queue`)
+    yield* Effect.forEach([...running.values()], (job) => interrupt(job, "stopping"), { concurrency: "unbounded", discard: true })
+  })
+  yield* Effect.addFinalizer(() => stop(Duration.zero))
+  return Runner.of({ stop })
+})
+
+class TookTooLong extends Data.TaggedError("TookTooLong")<{ readonly code: "timeout"; readonly status: 504; readonly detail: string }> {
+  constructor() {
+    super({ code: "timeout", status: 504, detail: "" })
+  }
+}
+
+const encode = <A>(schema: Schema.Codec<A, unknown>, value: A) => Effect.orDie(Schema.encodeEffect(Schema.toCodecJson(schema))(value))
+
+const detailOf = (error: HandlerError) => (error.detail ?? error.code).slice(0, 2000)
+const isRetryable = (error: HandlerError) => ("status" in error ? error.status >= 500 || error.status === 429 : error.retryable === true)
+const resultOf = (error: HandlerError) => ("result" in error ? (error.result ?? null) : null)
+
+const found = <In extends { readonly id: string }, Out extends { readonly id: string }, A>(
+  answers: ReadonlyArray<Out>,
+  asked: ReadonlyArray<In>,
+  f: (answer: Out | undefined) => A
+): ReadonlyArray<A> => {
+  const byId = new Map(answers.map((answer) => [answer.id, answer]))
+  return asked.map(({ id }) => f(byId.get(id)))
+}
