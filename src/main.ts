@@ -10,18 +10,29 @@ import { typesSync } from "#inventory/types/types.cli.ts"
 import { AppConfig, describe } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { migrate } from "#platform/db/migrator.ts"
+import { jobs } from "#platform/jobs/jobs.cli.ts"
 import { objects } from "#platform/objects/objects.cli.ts"
 import { signalled } from "#platform/system/signals.ts"
 import { layer as Logging } from "#platform/telemetry/logger.ts"
 import { version } from "#platform/version.ts"
 import { server } from "./serve.ts"
-import { Client } from "./server.ts"
+import { Client, Work } from "./server.ts"
 
 const Settings = Logging.pipe(Layer.provideMerge(AppConfig.layer))
 
-const serve = Command.make("serve", {}, () => Effect.flatMap(signalled, server)).pipe(
+const serve = Command.make("serve", {}, () => Effect.flatMap(signalled, server("serve"))).pipe(
   Command.withDescription("The server: API and background work in one process"),
   Command.provide(Settings)
+)
+
+const api = Command.make("api", {}, () => Effect.flatMap(signalled, server("api"))).pipe(
+  Command.withDescription("The API alone, for many of them beside workers; migrate first"),
+  Command.provide(Settings)
+)
+
+const worker = Command.make("worker", {}, () => Effect.flatMap(signalled, server("worker"))).pipe(
+  Command.withDescription("Background work alone: runs jobs, and serves probes and metrics on PORT, or any port without one"),
+  Command.provide(Logging.pipe(Layer.provideMerge(AppConfig.layerWith({ port: 0 }))))
 )
 
 const migrateCommand = Command.make("migrate", {}, () =>
@@ -44,7 +55,16 @@ const inventory = Command.make("inventory").pipe(
 
 const partwright = Command.make("partwright").pipe(
   Command.withDescription("Everything a workshop buys, stores, makes and prints"),
-  Command.withSubcommands([serve, migrateCommand, config, inventory, objects.pipe(Command.provide(Settings))])
+  Command.withSubcommands([
+    serve,
+    api,
+    worker,
+    migrateCommand,
+    config,
+    inventory,
+    objects.pipe(Command.provide(Settings)),
+    jobs(Work).pipe(Command.provide(Settings))
+  ])
 )
 
 /** Errors that a person can mend are one message without a stack; exit codes: 0 done, 1 refused or failed. */

@@ -1,4 +1,4 @@
-import { Clock, type Context, Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import { HttpServer } from "effect/http"
 import { AppConfig } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
@@ -6,7 +6,10 @@ import { Listener, layer as Listening } from "#platform/http/listen.ts"
 import { Runner } from "#platform/jobs/runner.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { httpTracing, layer as Otlp } from "#platform/telemetry/otlp.ts"
-import { Application, serve, Work } from "./server.ts"
+import { Application, serve, serveProbes, Work } from "./server.ts"
+
+/** `serve` does everything; of `api`, which answers, and `worker`, which runs jobs, there may be any number. */
+export type ServerRole = "serve" | "api" | "worker"
 
 interface Scopes {
   readonly telemetry: Scope.Closeable
@@ -18,19 +21,19 @@ interface Scopes {
  * The server's whole life: start everything, listen, wait for a signal, stop in order. Fails when the embedded database dies and
  * cannot be started again. The configuration and the logger are there already.
  */
-export const server = (signal: Effect.Effect<string>) =>
+export const server = (role: ServerRole) => (signal: Effect.Effect<string>) =>
   Effect.gen(function* () {
     const { authAllowOpenNetwork, shutdownDelay, shutdownGrace } = yield* AppConfig
     const since = yield* now
     const scopes: Scopes = { telemetry: yield* Scope.make(), database: yield* Scope.make(), application: yield* Scope.make() }
 
-    const started = yield* Effect.raceFirst(Effect.exit(start(scopes)), Effect.as(signal, undefined))
+    const started = yield* Effect.raceFirst(Effect.exit(start(role, scopes)), Effect.as(signal, undefined))
     if (started === undefined || Exit.isFailure(started)) {
       yield* Effect.forEach([scopes.application, scopes.database, scopes.telemetry], (scope) => Scope.close(scope, Exit.void))
       return started === undefined ? undefined : yield* started
     }
     const { context, failed, listener } = started.value
-    yield* banner(started.value, (yield* now) - since)
+    yield* banner(role, started.value, (yield* now) - since)
     if (authAllowOpenNetwork) yield* Effect.logWarning("AUTH_ALLOW_OPEN_NETWORK: everyone who reaches this server is its owner")
 
     const reason = yield* Effect.exit(Effect.raceFirst(signal, failed))
@@ -43,8 +46,8 @@ export const server = (signal: Effect.Effect<string>) =>
     const by = (share: number) => served + share * grace
     yield* Effect.logInfo(`stopping after ${Exit.isSuccess(reason) ? reason.value : "the end of the database"}`)
     // Jobs end while requests are still served, and may take as long as those.
-    const runner = yield* Effect.provide(Runner, context)
-    const jobsEnd = runner.stop(Duration.millis(by(0.5) - (yield* now)))
+    const runner = Context.getOption(context, Runner)
+    const jobsEnd = Option.isNone(runner) ? Effect.void : runner.value.stop(Duration.millis(by(0.5) - (yield* now)))
     const jobs = yield* Effect.forkDetach(step("every job has ended or waits again", by(0.65), jobsEnd))
     yield* Effect.sleep(shutdownDelay)
     yield* step("every request is answered", by(0.6), listener.drain)
@@ -58,14 +61,20 @@ export const server = (signal: Effect.Effect<string>) =>
   })
 
 /** Telemetry, database, migrations, the application, and only then the socket. Each part ends with its scope. */
-const start = Effect.fnUntraced(function* (scopes: Scopes) {
+const start = Effect.fnUntraced(function* (role: ServerRole, scopes: Scopes) {
   const telemetry = yield* Layer.build(Otlp).pipe(Scope.provide(scopes.telemetry))
   return yield* Effect.gen(function* () {
-    const { connection, embedded, failed } = yield* connect("server").pipe(Scope.provide(scopes.database))
-    const Served = serve.pipe(
-      Layer.provideMerge(Listening.pipe(Layer.provideMerge(Work), Layer.provideMerge(Application(connection)))),
-      Layer.provide(httpTracing)
+    const { connection, embedded, failed } = yield* connect(role === "worker" ? "command" : "server", { shared: role !== "serve" }).pipe(
+      Scope.provide(scopes.database)
     )
+    const application = Application(connection, role === "serve" ? "migrate" : "check")
+    const Below = Listening.pipe(Layer.provideMerge(application))
+    const Working = Listening.pipe(Layer.provideMerge(Work), Layer.provideMerge(application))
+    const Served = {
+      serve: serve.pipe(Layer.provideMerge(Working)),
+      api: serve.pipe(Layer.provideMerge(Below)),
+      worker: serveProbes.pipe(Layer.provideMerge(Working))
+    }[role].pipe(Layer.provide(httpTracing))
     const context = yield* Layer.build(Served).pipe(Scope.provide(scopes.application))
     return { context, embedded, failed, listener: yield* Effect.provide(Listener, context) }
   }).pipe(Effect.provide(telemetry))
@@ -85,18 +94,18 @@ const step = Effect.fnUntraced(function* (what: string, deadline: number, ending
 const now = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
 
 const banner = Effect.fnUntraced(function* (
+  role: ServerRole,
   { context, embedded }: { readonly context: Context.Context<HttpServer.HttpServer>; readonly embedded: boolean },
   milliseconds: number
 ) {
   const { basePath, dataDir, publicUrl } = yield* AppConfig
   const { address } = yield* Effect.provide(HttpServer.HttpServer, context)
-  const url = publicUrl ?? HttpServer.formatAddress(address) + basePath
+  const url = (role === "worker" ? null : publicUrl) ?? HttpServer.formatAddress(address) + basePath
   const lines = [
-    `Partwright is ready after ${Math.round(milliseconds)} ms`,
+    `Partwright is ready after ${Math.round(milliseconds)} ms${role === "serve" ? "" : ` as ${role}`}`,
     `  database  ${embedded ? "embedded PostgreSQL 18" : "PostgreSQL at DATABASE_URL"}`,
     `  data      ${dataDir}`,
-    `  API       ${url}/api`,
-    `  docs      ${url}/docs`
+    ...(role === "worker" ? [`  metrics   ${url}/metrics`] : [`  API       ${url}/api`, `  docs      ${url}/docs`])
   ]
   yield* Effect.sync(() => process.stderr.write(`${lines.join("\n")}\n`))
 })

@@ -21,7 +21,7 @@ import { Types } from "#inventory/types/types.service.ts"
 import { ChangesHttp } from "#platform/changes/changes.http.ts"
 import { AppConfig } from "#platform/config.ts"
 import { type Connection, Db, layerClient } from "#platform/db/db.ts"
-import { migrate } from "#platform/db/migrator.ts"
+import { checkSchema, migrate } from "#platform/db/migrator.ts"
 import { Notifications } from "#platform/db/notifications.ts"
 import { Fetcher } from "#platform/fetcher/fetcher.service.ts"
 import { edge } from "#platform/http/edge.ts"
@@ -36,7 +36,7 @@ import { Media } from "#platform/media/media.service.ts"
 import { ObjectsLayer, ObjectsMetricsLayer, SweeperJobsLayer } from "#platform/objects/objects.layer.ts"
 import { HealthHttp } from "#platform/system/health.http.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
-import { SystemHttp } from "#platform/system/system.http.ts"
+import { ProbesHttp, SystemHttp } from "#platform/system/system.http.ts"
 import { Metrics } from "#platform/telemetry/metrics.ts"
 import { pushedGauges } from "#platform/telemetry/otlp.ts"
 
@@ -73,11 +73,10 @@ const Routes = Layer.mergeAll(
   SystemHttp
 )
 
-/** The whole HTTP side as one effect per request: built once, served by a socket or, in tests, called directly. */
-export const httpApp = Effect.gen(function* () {
+const site = Effect.fnUntraced(function* <E, R>(routes: Layer.Layer<never, E, R>) {
   const { authAllowOpenNetwork, basePath, corsOrigins, maxBodyBytes, publicUrl, requestTimeout } = yield* AppConfig
   const { stopping } = yield* Lifecycle
-  const { app, methodsOf } = yield* routed(Routes)
+  const { app, methodsOf } = yield* routed(routes)
   return yield* edge(app, {
     basePath,
     corsOrigins,
@@ -89,16 +88,27 @@ export const httpApp = Effect.gen(function* () {
   })
 })
 
+/** The whole HTTP side as one effect per request: built once, served by a socket or, in tests, called directly. */
+export const httpApp = site(Routes)
+
+/** Of a process that only works: what watches it. */
+const workerApp = site(ProbesHttp)
+
 /** The client alone, without a look at the schema. */
 export const Client = (connection: Connection) =>
   Layer.unwrap(Effect.map(AppConfig, ({ databasePoolMax }) => layerClient(connection, { maxConnections: databasePoolMax })))
 
-/** The database, ready: connected, its schema brought up to this version. */
-export const Database = (connection: Connection) =>
+const prepared = Effect.fnUntraced(function* (schema: "migrate" | "check") {
+  if (schema === "migrate") yield* migrate
+  else yield* checkSchema
+})
+
+/** The database, ready: connected, its schema the one of this version, which only some may make it. */
+export const Database = (connection: Connection, schema: "migrate" | "check" = "migrate") =>
   Layer.unwrap(
     Effect.map(AppConfig, ({ databasePoolMax }) => {
       const Connected = Client(connection)
-      const Migrated = Layer.effectDiscard(migrate).pipe(Layer.provide(Connected))
+      const Migrated = Layer.effectDiscard(prepared(schema)).pipe(Layer.provide(Connected))
       return Db.layerNoDeps({ maxConnections: databasePoolMax }).pipe(Layer.provide(Migrated), Layer.provideMerge(Connected))
     })
   )
@@ -109,10 +119,10 @@ const Starters = Layer.effectDiscard(Effect.flatMap(Types, (types) => types.sync
 const Files = Layer.mergeAll(ObjectsLayer, Media.layer, Fetcher.layer)
 
 /** What every role and every command stands on. */
-export const Application = (connection: Connection) =>
+export const Application = (connection: Connection, schema?: "migrate" | "check") =>
   Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files, JobsLayer).pipe(
     Layer.provideMerge(Notifications.layer),
-    Layer.provideMerge(Database(connection))
+    Layer.provideMerge(Database(connection, schema))
   )
 
 /** Every feature's jobs and schedules, and what runs them. */
@@ -123,3 +133,7 @@ export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs
  * still run, and requests in that window would hang.
  */
 export const serve = Layer.unwrap(Effect.map(httpApp, (app) => HttpServer.serve(app))).pipe(Layer.provide(NodeHttpServer.layerHttpServices))
+
+export const serveProbes = Layer.unwrap(Effect.map(workerApp, (app) => HttpServer.serve(app))).pipe(
+  Layer.provide(NodeHttpServer.layerHttpServices)
+)

@@ -197,14 +197,21 @@ export class AppConfig extends Context.Service<AppConfig, Values>()("platform/Ap
   /** Fails with every problem at once. */
   static readonly layer = Layer.effect(
     AppConfig,
-    Effect.suspend(() => load)
+    Effect.suspend(() => load({}))
   )
+
+  /** With other defaults for settings that are not given. */
+  static readonly layerWith = (defaults: Partial<Values>) =>
+    Layer.effect(
+      AppConfig,
+      Effect.suspend(() => load(defaults))
+    )
 
   static readonly fromEnv = (env: Record<string, string>) =>
     Layer.provide(AppConfig.layer, ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
 }
 
-const load = Effect.gen(function* () {
+const load = Effect.fnUntraced(function* (defaults: Partial<Values>) {
   const problems: Array<ConfigProblem> = []
   const values: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(settings) as Array<[string, Setting<unknown>]>) {
@@ -214,7 +221,7 @@ const load = Effect.gen(function* () {
       continue
     }
     if (found.success._tag === "None" || found.success.value.trim() === "") {
-      values[name] = setting.fallback
+      values[name] = defaults[name as keyof Values] ?? setting.fallback
       continue
     }
     const given = found.success.value.trim()

@@ -9,11 +9,14 @@ import { sqlState } from "./sql-errors.ts"
 /** The message is a sentence for the person who runs the server, and says what to do. */
 export class DatabaseUnusable extends Data.TaggedError("DatabaseUnusable")<{ readonly message: string }> {}
 
-/** Where the database is, until the scope closes: the one that DATABASE_URL names, else the embedded one of DATA_DIR. */
-export const connect = Effect.fn("Database.connect")(function* (role: Role) {
+/**
+ * Where the database is, until the scope closes: the one that DATABASE_URL names, else the embedded one of DATA_DIR. With a database
+ * elsewhere, `shared` lets other processes use the same DATA_DIR.
+ */
+export const connect = Effect.fn("Database.connect")(function* (role: Role, options: { readonly shared?: boolean } = {}) {
   const { databaseUrl, dataDir } = yield* AppConfig
   if (databaseUrl !== null) {
-    if (role === "server") yield* claim({ dataDir, role })
+    if (role === "server" && options.shared !== true) yield* claim({ dataDir, role })
     const connection: Connection = { url: databaseUrl }
     yield* answers(databaseUrl)
     return { connection, embedded: false, failed: Effect.never as Effect.Effect<never, EmbeddedPostgresError> }

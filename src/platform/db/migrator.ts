@@ -15,6 +15,12 @@ export class SchemaTooNew extends Data.TaggedError("SchemaTooNew")<{ readonly kn
   }
 }
 
+export class SchemaTooOld extends Data.TaggedError("SchemaTooOld")<{ readonly needed: number; readonly found: number }> {
+  override get message() {
+    return `The database has schema ${this.found}, this version of Partwright needs ${this.needed}. Run \`partwright migrate\` first.`
+  }
+}
+
 /** The migrations of this version, by id, ascending. */
 export const known: ReadonlyArray<{ readonly id: number; readonly file: string }> = readdirSync(directory)
   .flatMap((file) => {
@@ -35,11 +41,25 @@ export const migrate = Effect.gen(function* () {
   return applied
 }).pipe(Effect.provide(NodeServices.layer), Effect.withSpan("Migrator.migrate"))
 
-const refuseNewer = Effect.gen(function* () {
+const newest = known.at(-1)?.id ?? 0
+
+/** 0 when nothing has been made yet. */
+const latest = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const [exists] = yield* sql<{ readonly found: boolean }>`select to_regclass(${table}) is not null as found`
-  if (exists?.found !== true) return
-  const [latest] = yield* sql<{ readonly id: number | null }>`select max(migration_id) as id from ${sql(table)}`
-  const newest = known.at(-1)?.id ?? 0
-  if ((latest?.id ?? 0) > newest) return yield* new SchemaTooNew({ known: newest, found: latest?.id ?? 0 })
+  if (exists?.found !== true) return 0
+  const [found] = yield* sql<{ readonly id: number | null }>`select max(migration_id) as id from ${sql(table)}`
+  return found?.id ?? 0
 })
+
+const refuseNewer = Effect.gen(function* () {
+  const found = yield* latest
+  if (found > newest) return yield* new SchemaTooNew({ known: newest, found })
+})
+
+/** For processes of which there are many: they take the schema as it is, and end when it is not theirs. */
+export const checkSchema = Effect.gen(function* () {
+  yield* refuseNewer
+  const found = yield* latest
+  if (found < newest) return yield* new SchemaTooOld({ needed: newest, found })
+}).pipe(Effect.withSpan("Migrator.check"))

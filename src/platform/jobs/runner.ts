@@ -71,6 +71,10 @@ export class Runner extends Context.Service<
   {
     /** Takes no more; lets what runs end within the time, then puts the rest back into the queue. */
     readonly stop: (within: Duration.Duration) => Effect.Effect<void>
+    /** When nothing runs here and nothing is due. */
+    readonly idle: Effect.Effect<void>
+    /** Attempts that ended here. */
+    readonly settled: () => number
   }
 >()("platform/Runner") {
   static readonly layerNoDeps = (options: RunnerOptions) => Layer.effect(Runner, make(options))
@@ -106,7 +110,11 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
   const empty = yield* Latch.make(true)
   let stopping = false
 
-  const settle = (kind: string, outcome: Outcome) => Metric.update(Metric.withAttributes(attempts, { kind, outcome }), 1)
+  let settled = 0
+  const settle = (kind: string, outcome: Outcome) => {
+    settled++
+    return Metric.update(Metric.withAttributes(attempts, { kind, outcome }), 1)
+  }
 
   const free = ({ kind }: Registered) => {
     let mine = 0
@@ -363,7 +371,15 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     yield* Effect.forEach([...running.values()], (job) => interrupt(job, "stopping"), { concurrency: "unbounded", discard: true })
   })
   yield* Effect.addFinalizer(() => stop(Duration.zero))
-  return Runner.of({ stop })
+  const idle = Effect.gen(function* () {
+    for (;;) {
+      yield* empty.await
+      const due = yield* repo.nextDue(kinds)
+      if (running.size === 0 && (due ?? Number.POSITIVE_INFINITY) > 0) return
+      yield* Effect.sleep("50 millis")
+    }
+  })
+  return Runner.of({ stop, idle, settled: () => settled })
 })
 
 class TookTooLong extends Data.TaggedError("TookTooLong")<{ readonly code: "timeout"; readonly status: 504; readonly detail: string }> {

@@ -145,5 +145,8 @@ const tagOf = (response: HttpServerResponse.HttpServerResponse) => {
   return tag
 }
 
+/** What every process answers, also one that only works. */
+export const ProbesHttp = Layer.mergeAll(Healthz, Readyz, MetricsPage, Problems)
+
 /** What is served besides the API: probes, metrics, the contract, the explanations of problems. */
-export const SystemHttp = Layer.mergeAll(Home, Healthz, Readyz, MetricsPage, Problems, Contract)
+export const SystemHttp = Layer.mergeAll(Home, ProbesHttp, Contract)

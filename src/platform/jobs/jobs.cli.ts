@@ -1,0 +1,70 @@
+import { Console, Effect, Layer, Option } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { onApplication } from "../../command.ts"
+import { type Job, jobStates } from "./job.ts"
+import { Jobs } from "./jobs.service.ts"
+import { Runner } from "./runner.ts"
+
+const json = Flag.Boolean("json").pipe(Flag.withDefault(false), Flag.withDescription("Print JSON"))
+const id = Argument.String("id")
+
+const line = (job: Job) =>
+  [job.id, job.kind, job.state, `${job.progress} %`, `attempt ${job.attempt}/${job.maxAttempts}`, job.error?.detail ?? job.message ?? ""]
+    .join("  ")
+    .trimEnd()
+
+const print = (job: Job, asJson: boolean) => Console.log(asJson ? JSON.stringify(job, null, 2) : line(job))
+
+const list = Command.make(
+  "list",
+  {
+    state: Flag.Literals("state", jobStates).pipe(Flag.optional, Flag.withDescription("Only those in this state")),
+    kind: Flag.String("kind").pipe(Flag.optional, Flag.withDescription("Only those of this kind")),
+    limit: Flag.Int("limit").pipe(Flag.withDefault(50), Flag.withDescription("At most so many, 1 to 200")),
+    json
+  },
+  ({ json, kind, limit, state }) =>
+    Effect.gen(function* () {
+      const filter = { state: Option.getOrUndefined(state), kind: Option.getOrUndefined(kind) }
+      const { items } = yield* Jobs.use((jobs) => jobs.list(filter, { limit: Math.min(Math.max(limit, 1), 200) }))
+      if (json) yield* Console.log(JSON.stringify(items, null, 2))
+      else yield* Effect.forEach(items, (job) => Console.log(line(job)), { discard: true })
+    }).pipe(onApplication(Layer.empty))
+).pipe(Command.withDescription("Jobs, newest first"))
+
+const show = Command.make("show", { id, json }, ({ id, json }) =>
+  Effect.flatMap(
+    Jobs.use((jobs) => jobs.get(id)),
+    (job) => print(job, json)
+  ).pipe(onApplication(Layer.empty))
+).pipe(Command.withDescription("One job"))
+
+const cancel = Command.make("cancel", { id, json }, ({ id, json }) =>
+  Effect.flatMap(
+    Jobs.use((jobs) => jobs.cancel(id)),
+    (job) => print(job, json)
+  ).pipe(onApplication(Layer.empty))
+).pipe(Command.withDescription("Cancel a job that is queued or running"))
+
+const retry = Command.make("retry", { id, json }, ({ id, json }) =>
+  Effect.flatMap(
+    Jobs.use((jobs) => jobs.retry(id)),
+    (job) => print(job, json)
+  ).pipe(onApplication(Layer.empty))
+).pipe(Command.withDescription("Try a failed job again"))
+
+const runOnce = <E, R>(work: Layer.Layer<Runner, E, R>) =>
+  Command.make("run-once", {}, () =>
+    Effect.gen(function* () {
+      const { idle, settled } = yield* Runner
+      yield* idle
+      yield* Console.log(`${settled()} attempts ended`)
+    }).pipe(onApplication(work))
+  ).pipe(Command.withDescription("Do all jobs that are due, beside whoever else works, then end"))
+
+/** `work` is what runs jobs here: every feature's. */
+export const jobs = <E, R>(work: Layer.Layer<Runner, E, R>) =>
+  Command.make("jobs").pipe(
+    Command.withDescription("What was asked for and how far it is"),
+    Command.withSubcommands([list, show, cancel, retry, runOnce(work)])
+  )
