@@ -360,7 +360,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
   yield* Effect.forkScoped(reaping)
   const claims = yield* Effect.forkScoped(claiming)
 
-  const stop = Effect.fn("Runner.stop")(function* (within: Duration.Duration) {
+  const stop = Effect.fnUntraced(function* (within: Duration.Duration) {
     if (!stopping) {
       stopping = true
       yield* Fiber.interrupt(claims)
