@@ -1,9 +1,13 @@
 import { spawnSync } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { get, newBox, newPart, post } from "../support/inventory.ts"
 import { world } from "../support/world.ts"
 import { ensureInstalled } from "./debian.ts"
+
+const rules = readFileSync(new URL("../../helm/files/partwright.rules.yaml", import.meta.url), "utf8")
 
 layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("Prometheus' own tool", (it) => {
   const check = (page: string) => {
@@ -21,6 +25,27 @@ layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("Prometheus
       const { text } = yield* get("/metrics")
       assert.include(text, "partwright_inventory_box_utilization_ratio")
       assert.deepStrictEqual(check(text), { status: 0, said: "" })
+    })
+  )
+
+  it.effect("finds the alerts raised by faults, and by nothing else", () =>
+    Effect.sync(() => {
+      ensureInstalled("promtool", "prometheus")
+      const tests = fileURLToPath(new URL("partwright.rules.test.yaml", import.meta.url))
+      const { status, stderr, stdout } = spawnSync("promtool", ["test", "rules", tests], { encoding: "utf8" })
+      assert.strictEqual(status, 0, stdout + stderr)
+    })
+  )
+
+  it.effect("has a metric for every alert", () =>
+    Effect.gen(function* () {
+      const { text } = yield* get("/metrics")
+      const expressions = rules.match(/^ *expr: .*/gmu)?.join("\n") ?? ""
+      const named = new Set(expressions.match(/partwright_[a-z_]+/gu) ?? [])
+      // Only where there is a broker.
+      named.delete("partwright_queue_connected")
+      assert.isAtLeast(named.size, 6)
+      for (const name of named) assert.match(text, new RegExp(`^${name}[ {]`, "mu"), name)
     })
   )
 
