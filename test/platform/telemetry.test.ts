@@ -50,7 +50,8 @@ const traces = {
   slow: "3333aaaabbbbccccddddeeeeffff0000",
   failed: "4444aaaabbbbccccddddeeeeffff0000",
   probe: "5555aaaabbbbccccddddeeeeffff0000",
-  search: "6666aaaabbbbccccddddeeeeffff0000"
+  search: "6666aaaabbbbccccddddeeeeffff0000",
+  job: "7777aaaabbbbccccddddeeeeffff0000"
 }
 const secrets = { authorization: "Bearer hidden-token", "x-api-key": "hidden-key", cookie: "session=hidden-cookie" }
 
@@ -61,6 +62,7 @@ class Told extends Context.Service<
     readonly spans: ReadonlyArray<Span>
     readonly collector: Effect.Success<typeof collector>
     readonly lines: ReadonlyArray<Record<string, unknown>>
+    readonly job: { readonly traceId: string; readonly id: string }
     readonly page: string
     readonly statuses: Readonly<Record<string, number>>
   }
@@ -95,6 +97,10 @@ class Told extends Context.Service<
       for (const probe of ["/healthz", "/readyz", "/metrics"]) {
         yield* noted(probe, running, "GET", probe, { headers: traced(traces.probe) })
       }
+      const probes = yield* call(running, "POST", "/api/jobs/probe", { body: { steps: 1 }, headers: traced(traces.job) })
+      const job = yield* call(running, "GET", `/api/jobs/${probes.body.ids[0]}`).pipe(
+        Effect.repeat({ until: ({ body }) => body.state === "succeeded" })
+      )
       const { text: page } = yield* call(running, "GET", "/metrics")
       yield* cut
       yield* noted("failed", running, "GET", path, { headers: traced(traces.failed) })
@@ -104,6 +110,7 @@ class Told extends Context.Service<
         spans: receiver.spans(),
         collector: receiver,
         lines: lines().map((line) => JSON.parse(line)),
+        job: job.body,
         page,
         statuses
       })
@@ -133,6 +140,19 @@ const untilHeld = (database: Database) =>
   )
 
 layer(Told.layer, { excludeTestServices: true, timeout: "60 seconds" })("a server with a collector", (it) => {
+  it.effect("traces a job's work under the request that asked for it", () =>
+    Effect.gen(function* () {
+      const { job } = yield* Told
+      const spans = yield* ofTrace(traces.job)
+      const request = server(spans)
+      const work = spans.find(({ name }) => name === "job platform.probe")
+      assert.strictEqual(job.traceId, traces.job)
+      assert.strictEqual(work?.attributes["job.id"], job.id)
+      assert.include(below(spans, request), work)
+      assert.isNotEmpty(below(spans, work).filter(({ attributes }) => "db.query.text" in attributes))
+    })
+  )
+
   const ofTrace = (traceId: string) => Effect.map(Told, ({ spans }) => spans.filter((span) => span.traceId === traceId))
   const server = (spans: ReadonlyArray<Span>) => spans.find(({ kind }) => kind === 2)
   const below = (spans: ReadonlyArray<Span>, span: Span | undefined): ReadonlyArray<Span> => {

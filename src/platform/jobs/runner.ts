@@ -14,6 +14,7 @@ import {
   Layer,
   Metric,
   Random,
+  References,
   Schedule,
   Schema,
   Stream
@@ -86,6 +87,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
   const queue = yield* Queue
   const handlers = yield* JobHandlers
   const notifications = yield* Notifications
+  const traced = yield* References.TracerEnabled
   const kinds = [...handlers.keys()]
   const leaseMs = Duration.toMillis(lease)
   const worker = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`
@@ -231,6 +233,8 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         parent: spanOf(claimed.traceContext),
         attributes: { "job.id": job.id, "job.attempt": claimed.attempt }
       }),
+      // The claims, from which this is forked, are not traced.
+      Effect.withTracerEnabled(traced),
       Effect.annotateLogs({ jobId: job.id, jobKind: job.kind }),
       // Only the handler can be interrupted: what became of the job is always written.
       Effect.uninterruptible,
