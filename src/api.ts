@@ -11,6 +11,7 @@ import { StockApi } from "#inventory/stock/stock.api.ts"
 import { ExportApi } from "#inventory/transfer/export.api.ts"
 import { TypesApi } from "#inventory/types/types.api.ts"
 import { ChangesApi } from "#platform/changes/changes.api.ts"
+import { EventsApi } from "#platform/events/events.api.ts"
 import { complete } from "#platform/http/openapi.ts"
 import { Validation } from "#platform/http/validation.ts"
 import { JobsApi } from "#platform/jobs/jobs.api.ts"
@@ -32,6 +33,7 @@ export class Api extends HttpApi.make("partwright")
     ExportApi,
     ChangesApi,
     JobsApi,
+    EventsApi,
     SystemApi
   )
   .prefix("/api")

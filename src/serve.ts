@@ -38,7 +38,7 @@ export const server = (role: ServerRole) => (signal: Effect.Effect<string>) =>
 
     const reason = yield* Effect.exit(Effect.raceFirst(signal, failed))
 
-    const { beginStop } = yield* Effect.provide(Lifecycle, context)
+    const { beginDrain, beginStop } = yield* Effect.provide(Lifecycle, context)
     yield* beginStop
     const grace = Duration.toMillis(shutdownGrace) - Duration.toMillis(shutdownDelay)
     const served = (yield* now) + Duration.toMillis(shutdownDelay)
@@ -50,6 +50,7 @@ export const server = (role: ServerRole) => (signal: Effect.Effect<string>) =>
     const jobsEnd = Option.isNone(runner) ? Effect.void : runner.value.stop(Duration.millis(by(0.5) - (yield* now)))
     const jobs = yield* Effect.forkDetach(step("every job has ended or waits again", by(0.65), jobsEnd))
     yield* Effect.sleep(shutdownDelay)
+    yield* beginDrain
     yield* step("every request is answered", by(0.6), listener.drain)
     if (listener.underWay() > 0) yield* Effect.logWarning(`${listener.underWay()} requests took too long and are interrupted`)
     yield* Fiber.await(jobs)

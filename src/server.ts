@@ -22,7 +22,7 @@ import { ChangesHttp } from "#platform/changes/changes.http.ts"
 import { AppConfig } from "#platform/config.ts"
 import { type Connection, Db, layerClient } from "#platform/db/db.ts"
 import { checkSchema, migrate } from "#platform/db/migrator.ts"
-import { Notifications } from "#platform/db/notifications.ts"
+import { EventsHttp } from "#platform/events/events.http.ts"
 import { Fetcher } from "#platform/fetcher/fetcher.service.ts"
 import { edge } from "#platform/http/edge.ts"
 import { Answers, Idempotent } from "#platform/http/idempotency.ts"
@@ -57,6 +57,7 @@ const Handlers = Layer.mergeAll(
   LocationsHttp,
   ExportHttp,
   ChangesHttp,
+  EventsHttp,
   HealthHttp,
   JobsHttp,
   JobsMetrics,
@@ -120,10 +121,7 @@ const Files = Layer.mergeAll(ObjectsLayer, Media.layer, Fetcher.layer)
 
 /** What every role and every command stands on. */
 export const Application = (connection: Connection, schema?: "migrate" | "check") =>
-  Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files, JobsLayer).pipe(
-    Layer.provideMerge(Notifications.layer),
-    Layer.provideMerge(Database(connection, schema))
-  )
+  Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files, JobsLayer).pipe(Layer.provideMerge(Database(connection, schema)))
 
 /** Every feature's jobs and schedules, and what runs them. */
 export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs))

@@ -8,6 +8,7 @@ export interface Call {
   readonly method: string
   readonly path: string
   readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 export interface Sample {
@@ -22,7 +23,7 @@ export interface Sample {
 }
 
 /** One request over a kept connection; answers its status. */
-export const send = (agent: Agent, { port }: Target, { body, method, path }: Call) =>
+export const send = (agent: Agent, { port }: Target, { body, headers, method, path }: Call) =>
   new Promise<{ readonly status: number; readonly text: string }>((resolve, reject) => {
     const content = body === undefined ? undefined : JSON.stringify(body)
     const outgoing = request(
@@ -32,7 +33,10 @@ export const send = (agent: Agent, { port }: Target, { body, method, path }: Cal
         port,
         method,
         path,
-        headers: content === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(content) }
+        headers: {
+          ...headers,
+          ...(content === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(content) })
+        }
       },
       (incoming) => {
         const chunks: Array<Buffer> = []

@@ -9,6 +9,7 @@ import { partStatement } from "#inventory/parts/parts.repo.ts"
 import { AppConfig } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { layerClient } from "#platform/db/db.ts"
+import { feed } from "./feed.ts"
 import { files } from "./files.ts"
 import { type Call, drive, pseudoRandom, type Sample, send } from "./load.ts"
 import { cpuSeconds, finished, listening, memory, type Running } from "./processes.ts"
@@ -225,6 +226,8 @@ if (wants("verbs")) {
     "p95 ≤ 250 ms"
   )
 }
+
+if (wants("feed")) await feed(server, { report, ids: ids.slice(0, 1000), seconds })
 
 if (wants("dashboard")) {
   report("stats, 8 clients", await drive(server, { clients: 8, seconds, next: read(() => "/api/inventory/stats") }), "p95 ≤ 50 ms")

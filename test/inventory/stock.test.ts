@@ -200,6 +200,7 @@ layer(world(), options)("stock verbs", (it) => {
       assert.strictEqual(items.length, 1)
       assert.deepInclude(items[0], { action: "booked", entity: "operation", before: null })
       assert.deepStrictEqual(items[0].after, {
+        operationId: body.operation.id,
         kind: "put",
         note: "x",
         undoes: null,

@@ -197,6 +197,7 @@ const ofHeaders = (operation: Operation): ReadonlyArray<Hostile> => {
   const raw = body === undefined ? {} : { raw: JSON.stringify(body) }
   const wrong: Record<string, ReadonlyArray<string>> = {
     "if-match": ["1", '"1', '"1" "2"', "W/1", "*, *"],
+    "last-event-id": ["0", "ä", "x".repeat(300)],
     "idempotency-key": ["two words", "ä", "x".repeat(256)]
   }
   return parameters

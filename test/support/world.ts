@@ -45,13 +45,22 @@ const makeHttp = Layer.effect(
           ...(content === undefined ? {} : { body: content })
         } as RequestInit)
       )
-      const text = yield* Effect.promise(() => response.text())
+      const endless = response.headers.get("content-type") === "text/event-stream"
+      const text = yield* Effect.promise(() => (endless ? beginning(response) : response.text()))
       const json = response.headers.get("content-type")?.includes("json") === true
       return { status: response.status, headers: response.headers, text, body: json && text !== "" ? JSON.parse(text) : undefined }
     })
     return Http.of({ send, fetch })
   })
 ).pipe(Layer.provide(NodeHttpServer.layerHttpServices))
+
+/** Of an answer that never ends. */
+const beginning = async (response: Response) => {
+  const reader = response.body?.getReader()
+  const first = await reader?.read()
+  await reader?.cancel()
+  return new TextDecoder().decode(first?.value)
+}
 
 /** Everything the server runs, on a fresh database; give environment variables for what a test wants otherwise. */
 export const world = (env: Record<string, string> = {}) => Layer.unwrap(Effect.map(freshDatabase(), (database) => worldOn(database, env)))

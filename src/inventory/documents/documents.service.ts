@@ -1,4 +1,5 @@
 import { Context, Effect, Layer, Option, type Scope } from "effect"
+import type { NewChange } from "#platform/changes/change.ts"
 import { Changes } from "#platform/changes/changes.service.ts"
 import { Db, type Transaction } from "#platform/db/db.ts"
 import type { InvalidCursor, Page, PageParams } from "#platform/db/paging.ts"
@@ -87,7 +88,7 @@ export class Documents extends Context.Service<
         const found = yield* repo.lockParts([id4])
         if (!found.has(id4)) yield* partIds.missing(id4)
       })
-      const change = (action: string, id: string, before: Document | null, after: Document | null) => ({
+      const change = (action: string, id: string, before: Document | null, after: Document | null): NewChange => ({
         topic: "document",
         action,
         entity: "document",
@@ -297,7 +298,7 @@ const objectOf = (staged: Staged, { kind, mediaType }: Inspected): NewObject => 
   mediaType
 })
 
-const coverChange = (id4: string, cover: DocumentId | null) => ({
+const coverChange = (id4: string, cover: DocumentId | null): NewChange => ({
   topic: "part",
   action: "updated",
   entity: "part",

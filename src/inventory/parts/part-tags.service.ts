@@ -1,4 +1,5 @@
 import { Context, Effect, Layer } from "effect"
+import type { NewChange } from "#platform/changes/change.ts"
 import { Changes } from "#platform/changes/changes.service.ts"
 import { Db } from "#platform/db/db.ts"
 import type { InvalidCursor, Page, PageParams } from "#platform/db/paging.ts"
@@ -31,14 +32,16 @@ export class PartTags extends Context.Service<
         yield* repo.rename(ids, from, to)
         yield* index.refresh(ids)
         yield* changes.record(
-          ...parts.map(({ id4, tags }) => ({
-            topic: "part",
-            action: "updated",
-            entity: "part",
-            entityId: id4,
-            before: { tags },
-            after: { tags: [...new Set(tags.map((tag) => (tag === from ? to : tag)))] }
-          }))
+          ...parts.map(
+            ({ id4, tags }): NewChange => ({
+              topic: "part",
+              action: "updated",
+              entity: "part",
+              entityId: id4,
+              before: { tags },
+              after: { tags: [...new Set(tags.map((tag) => (tag === from ? to : tag)))] }
+            })
+          )
         )
         return parts.length
       })

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util"
 import { Context, Effect, Layer, Option, Random } from "effect"
+import type { NewChange } from "#platform/changes/change.ts"
 import { Changes } from "#platform/changes/changes.service.ts"
 import { Db, type Transaction } from "#platform/db/db.ts"
 import type { InvalidCursor, Page, PageParams } from "#platform/db/paging.ts"
@@ -103,7 +104,7 @@ export class Parts extends Context.Service<
       const orMissing = (id4: Id4) => (found: Option.Option<Part>) =>
         Option.isSome(found) ? Effect.succeed(found.value) : ids.missing(id4)
       const get = Effect.fn("Parts.get")((id4: Id4) => Effect.flatMap(repo.find(id4), orMissing(id4)))
-      const change = (action: string, id4: string, before: unknown, after: unknown) => ({
+      const change = (action: string, id4: string, before: unknown, after: unknown): NewChange => ({
         topic: "part",
         action,
         entity: "part",

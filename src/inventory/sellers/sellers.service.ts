@@ -1,4 +1,5 @@
 import { Context, Effect, Layer, type Option } from "effect"
+import type { NewChange } from "#platform/changes/change.ts"
 import { Changes } from "#platform/changes/changes.service.ts"
 import { Db, type Transaction } from "#platform/db/db.ts"
 import type { InvalidCursor, Page, PageParams } from "#platform/db/paging.ts"
@@ -48,7 +49,7 @@ export class Sellers extends Context.Service<
           Effect.flatMap(orNotFound(id)),
           Effect.tap((seller) => checkVersion(ifMatch, seller.version))
         )
-      const change = (action: string, id: SellerId, before: Seller | null, after: Seller | null) => ({
+      const change = (action: string, id: SellerId, before: Seller | null, after: Seller | null): NewChange => ({
         topic: "seller",
         action,
         entity: "seller",

@@ -1,4 +1,5 @@
 import { Array, Context, Effect, Layer, Option, Result } from "effect"
+import type { NewChange } from "#platform/changes/change.ts"
 import { Changes } from "#platform/changes/changes.service.ts"
 import { Db, type Transaction } from "#platform/db/db.ts"
 import type { InvalidCursor, Page, PageParams } from "#platform/db/paging.ts"
@@ -152,13 +153,15 @@ export class Stock extends Context.Service<
       const writeAndRecord = Effect.fnUntraced(function* (books: Books, entries: ReadonlyArray<Entry>) {
         const booked = yield* write(books, entries)
         yield* changes.record(
-          ...booked.map(({ operation: { id, kind, movements, note, undoes } }, at) => ({
-            topic: "stock",
-            action: "booked",
-            entity: "operation",
-            entityId: id,
-            after: { kind, note, undoes, movements, totals: Object.fromEntries(entries[at]!.totals) }
-          }))
+          ...booked.map(
+            ({ operation: { id, kind, movements, note, undoes } }, at): NewChange => ({
+              topic: "stock",
+              action: "booked",
+              entity: "operation",
+              entityId: id,
+              after: { operationId: id, kind, note, undoes, movements, totals: Object.fromEntries(entries[at]!.totals) }
+            })
+          )
         )
         yield* db.afterCommit(countBooked(booked.map(({ operation }) => operation)))
         return booked

@@ -211,7 +211,7 @@ export class ImportBatches extends Context.Service<
           ...Array.from({ length: Math.ceil(written.length / rowsPerChange) }, (_, n) => {
             const some = written.slice(n * rowsPerChange, (n + 1) * rowsPerChange)
             return {
-              topic: "part",
+              topic: "part" as const,
               action: "imported",
               entity: "inventory-import",
               entityId: importId,

@@ -1,4 +1,5 @@
 import { Context, Effect, Layer, type Option } from "effect"
+import type { NewChange } from "#platform/changes/change.ts"
 import { Changes } from "#platform/changes/changes.service.ts"
 import { Db, type Transaction } from "#platform/db/db.ts"
 import type { InvalidCursor, Page, PageParams } from "#platform/db/paging.ts"
@@ -115,14 +116,16 @@ export class Types extends Context.Service<
           if (others.length === 0) return found
           const made = yield* Effect.flatMap(repo.insertMissing(others), repo.many)
           yield* changes.record(
-            ...made.map((type) => ({
-              topic: "type",
-              action: "created",
-              entity: "type",
-              entityId: String(type.id),
-              before: null,
-              after: type
-            }))
+            ...made.map(
+              (type): NewChange => ({
+                topic: "type",
+                action: "created",
+                entity: "type",
+                entityId: String(type.id),
+                before: null,
+                after: type
+              })
+            )
           )
           return yield* repo.named(names)
         }),

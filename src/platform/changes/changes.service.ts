@@ -1,7 +1,8 @@
 import { Context, Effect, Layer } from "effect"
-import type { Transaction } from "../db/db.ts"
+import { Db, type Transaction } from "../db/db.ts"
 import type { InvalidCursor, Page, PageParams } from "../db/paging.ts"
 import type { InvalidRequest } from "../http/problems.ts"
+import { Announcer } from "./announcer.ts"
 import type { Change, NewChange } from "./change.ts"
 import { type ChangesFilter, ChangesRepo } from "./changes.repo.ts"
 
@@ -19,10 +20,12 @@ export class Changes extends Context.Service<
     Changes,
     Effect.gen(function* () {
       const repo = yield* ChangesRepo
+      const db = yield* Db
+      const { announce } = yield* Announcer
       return Changes.of({
-        record: (...changes) => (changes.length === 0 ? Effect.void : repo.insert(changes)),
+        record: (...changes) => (changes.length === 0 ? Effect.void : Effect.andThen(repo.insert(changes), db.afterCommit(announce))),
         list: Effect.fn("Changes.list")((filter, params) => repo.list(filter, params))
       })
     })
-  ).pipe(Layer.provide(ChangesRepo.layer))
+  ).pipe(Layer.provide([ChangesRepo.layer, Announcer.layer]))
 }

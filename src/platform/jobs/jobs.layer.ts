@@ -1,6 +1,9 @@
 import { Duration, Effect, Layer } from "effect"
+import { Announcer } from "../changes/announcer.ts"
 import { AppConfig } from "../config.ts"
+import { Events } from "../events/events.service.ts"
 import { JobHandlers } from "./handlers.ts"
+import { JobSignals } from "./job-signals.ts"
 import { JobsRepo } from "./jobs.repo.ts"
 import { Jobs } from "./jobs.service.ts"
 import { ProbeJobs } from "./probe.jobs.ts"
@@ -14,7 +17,7 @@ import { Scheduler, Schedules } from "./schedules.ts"
 const lease = Duration.seconds(20)
 
 /** What asks for jobs and shows them: in every process. */
-export const JobsLayer = Jobs.layer.pipe(Layer.provideMerge(JobsRepo.layer))
+export const JobsLayer = Jobs.layer.pipe(Layer.provideMerge([JobsRepo.layer, JobSignals.layer, Announcer.layer]))
 
 /** What runs them. `kinds` are the handlers and schedules of all features: they must be there before the first job is claimed. */
 export const WorkerLayer = <E, R>(kinds: Layer.Layer<never, E, R>) =>
@@ -23,5 +26,5 @@ export const WorkerLayer = <E, R>(kinds: Layer.Layer<never, E, R>) =>
   ).pipe(
     Layer.provideMerge(Layer.mergeAll(kinds, ProbeJobs, RetentionJobs)),
     Layer.provide(layerPostgres),
-    Layer.provide([JobHandlers.layer, Schedules.layer, SchedulesRepo.layer])
+    Layer.provide([Events.layer, JobHandlers.layer, Schedules.layer, SchedulesRepo.layer])
   )

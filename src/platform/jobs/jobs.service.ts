@@ -1,12 +1,13 @@
 import { Context, Duration, Effect, Layer, Option, Schema } from "effect"
+import { Announcer } from "../changes/announcer.ts"
 import { Db, type Transaction } from "../db/db.ts"
-import { Notifications } from "../db/notifications.ts"
 import type { InvalidCursor, Page, PageParams } from "../db/paging.ts"
 import { isUuid, uuidv7 } from "../db/uuid.ts"
 import type { InvalidRequest } from "../http/problems.ts"
 import { CurrentRequest } from "../http/request.ts"
 import { type Job, JobFinished, JobNotFailed, JobNotFound, type JobSuperseded, type Priority, priorities } from "./job.ts"
 import type { JobKind } from "./job-kind.ts"
+import { JobSignals } from "./job-signals.ts"
 import { type JobsFilter, JobsRepo, type NewJob } from "./jobs.repo.ts"
 import { traceparent } from "./trace-context.ts"
 
@@ -46,7 +47,10 @@ export class Jobs extends Context.Service<
     Effect.gen(function* () {
       const repo = yield* JobsRepo
       const db = yield* Db
-      const { notify } = yield* Notifications
+      const { cancel, wake } = yield* JobSignals
+      const { announce } = yield* Announcer
+      /** Workers, and whoever follows the feed. */
+      const told = db.afterCommit(Effect.andThen(wake, announce))
 
       const newJob = Effect.fnUntraced(function* <Payload, Result>(
         kind: JobKind<Payload, Result>,
@@ -88,14 +92,14 @@ export class Jobs extends Context.Service<
       return Jobs.of({
         enqueue: Effect.fn("Jobs.enqueue")(function* (kind, payload, options = {}) {
           const job = yield* made(yield* newJob(kind, payload, options))
-          yield* notify("job")
+          yield* told
           return job
         }) as Jobs["Service"]["enqueue"],
 
         enqueueAll: Effect.fn("Jobs.enqueueAll")(function* (kind, payloads, options = {}) {
           const jobs = yield* Effect.forEach(payloads, (payload) => newJob(kind, payload, options))
           yield* repo.insert(jobs)
-          yield* notify("job")
+          yield* told
           return jobs.map(({ id }) => id)
         }) as Jobs["Service"]["enqueueAll"],
 
@@ -114,7 +118,8 @@ export class Jobs extends Context.Service<
                   detail: `The job has ${before === "failed" ? "failed" : before === "cancelled" ? "been cancelled" : "succeeded"} already.`
                 })
               }
-              yield* notify("job-cancelled", id)
+              yield* cancel(id)
+              yield* db.afterCommit(announce)
               return job
             })
           )
@@ -125,7 +130,7 @@ export class Jobs extends Context.Service<
             Effect.gen(function* () {
               const { state } = yield* existing(id)
               if (!(yield* repo.retry(id))) return yield* new JobNotFailed({ detail: `The job is ${state}, not failed.` })
-              yield* notify("job")
+              yield* told
               return yield* found(id)
             })
           )

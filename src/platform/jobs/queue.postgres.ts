@@ -1,5 +1,5 @@
 import { Duration, Effect, Latch, Layer, Random, Ref, Stream } from "effect"
-import { Notifications } from "../db/notifications.ts"
+import { JobSignals } from "./job-signals.ts"
 import { JobsRepo } from "./jobs.repo.ts"
 import { Queue, type Wanted } from "./queue.ts"
 
@@ -11,14 +11,14 @@ export const layerPostgres = Layer.effect(
   Queue,
   Effect.gen(function* () {
     const repo = yield* JobsRepo
-    const { on } = yield* Notifications
+    const { wakeUps } = yield* JobSignals
 
     return Queue.of({
       engine: "postgres",
       check: Effect.void,
       consume: Effect.fnUntraced(function* (_kinds) {
         const woken = yield* Latch.make(true)
-        yield* Effect.forkScoped(Stream.runForEach(on("job"), () => woken.open))
+        yield* Effect.forkScoped(Stream.runForEach(wakeUps, () => woken.open))
 
         /** Until a notification, the next job that is due, or the end of patience. */
         const somethingMayBeDue = ({ kinds }: Wanted) =>

@@ -19,14 +19,16 @@ import {
   Schema,
   Stream
 } from "effect"
+import { Announcer } from "../changes/announcer.ts"
 import { Db } from "../db/db.ts"
-import { missed, Notifications } from "../db/notifications.ts"
+import { Events } from "../events/events.service.ts"
 import { CurrentRequest } from "../http/request.ts"
 import { startAtZero } from "../telemetry/metrics.ts"
 import { batched } from "./batched.ts"
 import { JobHandlers, type Registered } from "./handlers.ts"
 import { backoff, type JobError } from "./job.ts"
 import type { Completed, HandlerError, JobRun } from "./job-kind.ts"
+import { JobSignals } from "./job-signals.ts"
 import { type Claimed, type Failing, type Held, JobsRepo } from "./jobs.repo.ts"
 import { Queue } from "./queue.ts"
 import { spanOf } from "./trace-context.ts"
@@ -86,7 +88,9 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
   const db = yield* Db
   const queue = yield* Queue
   const handlers = yield* JobHandlers
-  const notifications = yield* Notifications
+  const signals = yield* JobSignals
+  const events = yield* Events
+  const { announce } = yield* Announcer
   const traced = yield* References.TracerEnabled
   const kinds = [...handlers.keys()]
   const leaseMs = Duration.toMillis(lease)
@@ -132,13 +136,10 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
 
   // What ends at about the same time is written together.
   const completions = yield* batched<Held & { readonly result: unknown }, boolean>((jobs) =>
-    Effect.map(repo.complete(jobs), (done) => found(done, jobs, (mine) => mine !== undefined))
+    Effect.map(Effect.tap(repo.complete(jobs), announce), (done) => areIn(done, jobs))
   )
   const failures = yield* batched<Failing, boolean>((jobs) =>
-    Effect.map(
-      Effect.tap(repo.fail(jobs), (ended) => (ended.some(({ state }) => state === "queued") ? notifications.notify("job") : Effect.void)),
-      (ended) => found(ended, jobs, (mine) => mine !== undefined)
-    )
+    Effect.map(Effect.tap(repo.fail(jobs), Effect.andThen(announce, signals.wake)), (ended) => areIn(ended, jobs))
   )
 
   const progressOf = (job: Running) => {
@@ -150,8 +151,9 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         if (now - at < 500) return
         ;[told, at] = [whole, now]
         const words = message?.slice(0, 1000) ?? null
-        const event = { topic: "job", action: "progress", entity: "job", id: job.id, kind: job.kind, progress: whole, message: words }
-        yield* Effect.andThen(repo.progress(job, whole, words), notifications.notify("event", JSON.stringify(event))).pipe(
+        const event = { topic: "job", action: "progress", entity: "job", id: job.id } as const
+        const said = { kind: job.kind, progress: whole, message: words }
+        yield* Effect.andThen(repo.progress(job, whole, words), events.send({ ...event, said })).pipe(
           // Seen at once, also while the handler's transaction is open; and no reason to fail.
           db.outside,
           Effect.catchCause((cause) => Effect.logDebug("progress could not be told", cause))
@@ -178,6 +180,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
           const encoded = yield* encode(kind.result, result)
           const done = yield* repo.complete([{ id: job.id, claim: job.claim, result: encoded }])
           if (done.length === 0) return yield* Effect.die(new Lost())
+          yield* db.afterCommit(announce)
           return completed
         })
     }
@@ -219,7 +222,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         ? exit.value
         : job.reason === "cancelled"
           ? "cancelled"
-          : job.reason === "stopping" && (yield* repo.requeue([job])).length > 0
+          : job.reason === "stopping" && (yield* Effect.tap(repo.requeue([job]), Effect.andThen(signals.wake, announce))).length > 0
             ? "requeued"
             : "lost"
       if (Exit.isFailure(exit) && job.reason === undefined && !(Cause.squash(exit.cause) instanceof Lost)) {
@@ -265,6 +268,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       const found = yield* repo.claim({ kinds, limit, worker, leaseMs })
       yield* Effect.forEach(found, begin, { discard: true })
       yield* Metric.update(runningHere, running.size)
+      if (found.length > 0) yield* announce
       return found.length
     })
 
@@ -339,8 +343,8 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     }).pipe(Effect.repeat(Schedule.spaced(Duration.millis(leaseMs / 4))))
   }).pipe(Effect.withTracerEnabled(false))
 
-  const heedCancellations = Stream.runForEach(notifications.on("job-cancelled"), (id) => {
-    const job = id === missed ? undefined : running.get(id)
+  const heedCancellations = Stream.runForEach(signals.cancelled, (id) => {
+    const job = running.get(id)
     return job === undefined ? Effect.void : Effect.asVoid(Effect.forkIn(interrupt(job, "cancelled"), jobs))
   })
 
@@ -351,7 +355,8 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         : Effect.all([
             Effect.logWarning(`${ended.length} jobs were taken from workers that ended`),
             Metric.update(leaseLosses, ended.length),
-            notifications.notify("job")
+            signals.wake,
+            announce
           ])
     ),
     Effect.catchCause((cause) => Effect.logDebug("leases could not be looked through", cause)),
@@ -398,11 +403,7 @@ const detailOf = (error: HandlerError) => (error.detail ?? error.code).slice(0, 
 const isRetryable = (error: HandlerError) => ("status" in error ? error.status >= 500 || error.status === 429 : error.retryable === true)
 const resultOf = (error: HandlerError) => ("result" in error ? (error.result ?? null) : null)
 
-const found = <In extends { readonly id: string }, Out extends { readonly id: string }, A>(
-  answers: ReadonlyArray<Out>,
-  asked: ReadonlyArray<In>,
-  f: (answer: Out | undefined) => A
-): ReadonlyArray<A> => {
-  const byId = new Map(answers.map((answer) => [answer.id, answer]))
-  return asked.map(({ id }) => f(byId.get(id)))
+const areIn = (answers: ReadonlyArray<{ readonly id: string }>, asked: ReadonlyArray<{ readonly id: string }>) => {
+  const ids = new Set(answers.map(({ id }) => id))
+  return asked.map(({ id }) => ids.has(id))
 }
