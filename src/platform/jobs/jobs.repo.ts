@@ -36,6 +36,7 @@ export const Claimed = Schema.Struct({
   payload: Schema.Unknown,
   attempt: Schema.Int,
   maxAttempts: Schema.Int,
+  progress: Schema.Int,
   principal: Schema.String,
   requestId: Schema.NullOr(Schema.String),
   traceContext: Schema.NullOr(Schema.String),
@@ -149,7 +150,7 @@ const make = Effect.gen(function* () {
           from due where j.id = due.id
           returning j.*
         ), told as (${eventsOf("claimed", "'started'")})
-        select id, kind, claim::float8 as claim, payload, attempt, max_attempts as "maxAttempts", principal, request_id as "requestId",
+        select id, kind, claim::float8 as claim, payload, attempt, max_attempts as "maxAttempts", progress, principal, request_id as "requestId",
           trace_context as "traceContext", greatest(extract(epoch from now() - run_at) * 1000, 0)::float8 as "waitedMs"
         from claimed order by priority desc, run_at, id`)
       return found

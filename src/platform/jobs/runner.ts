@@ -142,8 +142,8 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     Effect.map(Effect.tap(repo.fail(jobs), Effect.andThen(announce, signals.wake)), (ended) => areIn(ended, jobs))
   )
 
-  const progressOf = (job: Running) => {
-    let [told, at] = [0, Number.NEGATIVE_INFINITY]
+  const progressOf = (job: Running, from: number) => {
+    let [told, at] = [from, Number.NEGATIVE_INFINITY]
     return (percent: number, message?: string) =>
       Effect.gen(function* () {
         const now = Number(yield* Clock.monotonicTimeNanos) / 1e6
@@ -174,7 +174,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       id: job.id,
       attempt: claimed.attempt,
       isLastAttempt: claimed.attempt >= claimed.maxAttempts,
-      progress: progressOf(job),
+      progress: progressOf(job, claimed.progress),
       complete: (result) =>
         Effect.gen(function* () {
           const encoded = yield* encode(kind.result, result)
