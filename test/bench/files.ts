@@ -73,7 +73,7 @@ export const files = async (server: Running, { note, only }: Print, env: Record<
                 key: `bench/${randomBytes(8).toString("hex")}`,
                 path,
                 size: bytes.length,
-                md5: createHash("md5").update(bytes).digest(),
+                sha256: createHash("sha256").update(bytes).digest("hex"),
                 mediaType: "application/pdf"
               })
             )
