@@ -51,10 +51,13 @@ export const documentsOn = (port: number, id4: string) =>
 
 /** What `objects verify` says and ends with, beside a running server. */
 export const verify = (dataDir: string, env: Record<string, string>, ...options: ReadonlyArray<string>) =>
+  command(dataDir, env, [process.execPath, "src/main.ts", "objects", "verify", ...options])
+
+export const command = (dataDir: string, env: Record<string, string>, [program, ...args]: readonly [string, ...ReadonlyArray<string>]) =>
   Effect.callback<{ readonly code: number; readonly out: string; readonly err: string }>((resume) => {
     const child = execFile(
-      process.execPath,
-      ["src/main.ts", "objects", "verify", ...options],
+      program,
+      args,
       { cwd: root, env: { ...process.env, DATABASE_URL: "", DATA_DIR: dataDir, LOG_LEVEL: "warn", ...env } },
       (_, out, err) => resume(Effect.succeed({ code: child.exitCode ?? -1, out, err }))
     )

@@ -53,6 +53,15 @@ export const pdf = (text = "Data sheet", pages = 1): Uint8Array => {
   return new TextEncoder().encode(file)
 }
 
+/** The same with so many bytes: its pages stand at the end. */
+export const largePdf = (text: string, size: number): Uint8Array => {
+  const small = pdf(text)
+  const bytes = new Uint8Array(size).fill(0x20)
+  bytes.set(small.slice(0, 9))
+  bytes.set(small, size - small.length)
+  return bytes
+}
+
 /** Sends a form with one file. */
 export const upload = Effect.fnUntraced(function* (
   id4: string,
