@@ -4,8 +4,8 @@ import { Effect } from "effect"
 import { image, largePdf } from "../support/files.ts"
 import { nextAnswer, rawConnection } from "../support/raw-http.ts"
 import { eventually, startServer, temporaryDirectory } from "../support/server-process.ts"
-import { besideOn, filesSeenBy, onSmallDisk } from "../support/small-disk.ts"
-import { ask, clean, command, documentsOn, newPartOn, type Sent, uploadTo } from "./workshop-files.ts"
+import { filesSeenBy, onSmallDisk, oursBeside } from "../support/small-disk.ts"
+import { ask, clean, command, documentsOn, newPartOn, ours, type Sent, uploadTo } from "./workshop-files.ts"
 
 /** A server with files in a data directory of its own, in which a folder is a small disk. */
 const fresh = (small?: { readonly folder: string; readonly megabytes: number }, env: Record<string, string> = {}) =>
@@ -17,8 +17,10 @@ const fresh = (small?: { readonly folder: string; readonly megabytes: number }, 
       server,
       id4: yield* newPartOn(server.port),
       filesIn: (folder: string) => filesSeenBy(server.pid, join(DATA_DIR, folder)),
-      verify: (...options: ReadonlyArray<string>) =>
-        command(DATA_DIR, { S3_ENDPOINT: "" }, besideOn(server.pid, "objects", "verify", "--hash", ...options))
+      verify: (...options: ReadonlyArray<string>) => {
+        const args = ["objects", "verify", "--hash", ...options]
+        return command(DATA_DIR, { S3_ENDPOINT: "" }, small === undefined ? ours(...args) : oursBeside(server.pid, ...args))
+      }
     }
   })
 

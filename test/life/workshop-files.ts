@@ -51,7 +51,9 @@ export const documentsOn = (port: number, id4: string) =>
 
 /** What `objects verify` says and ends with, beside a running server. */
 export const verify = (dataDir: string, env: Record<string, string>, ...options: ReadonlyArray<string>) =>
-  command(dataDir, env, [process.execPath, "src/main.ts", "objects", "verify", ...options])
+  command(dataDir, env, ours("objects", "verify", ...options))
+
+export const ours = (...args: ReadonlyArray<string>) => [process.execPath, "src/main.ts", ...args] as const
 
 export const command = (dataDir: string, env: Record<string, string>, [program, ...args]: readonly [string, ...ReadonlyArray<string>]) =>
   Effect.callback<{ readonly code: number; readonly out: string; readonly err: string }>((resume) => {

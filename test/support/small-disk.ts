@@ -16,8 +16,8 @@ export const onSmallDisk = (folder: string, megabytes: number): readonly [progra
   return [...apart, "sh", "-c", mounted, folder, process.execPath, "src/main.ts", "serve"]
 }
 
-/** A command of ours that sees what the process sees. */
-export const besideOn = (pid: number, ...args: ReadonlyArray<string>): readonly [program: string, ...args: ReadonlyArray<string>] => {
+/** A command of ours that sees the disk of such a server. */
+export const oursBeside = (pid: number, ...args: ReadonlyArray<string>): readonly [program: string, ...args: ReadonlyArray<string>] => {
   const spaces = isRoot ? ["--mount"] : ["--mount", "--user", "--preserve-credentials"]
   return ["nsenter", `--target=${pid}`, ...spaces, process.execPath, join(root, "src/main.ts"), ...args]
 }
