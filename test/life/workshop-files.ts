@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process"
+import { createHash } from "node:crypto"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { root } from "../support/server-process.ts"
@@ -33,6 +34,16 @@ export const uploadTo = (port: number, id4: string, bytes: Uint8Array, filename:
   form.append("file", new File([new Uint8Array(bytes)], filename))
   return ask(port, "POST", `/api/parts/${id4}/documents`, form)
 }
+
+/** The SHA-256 of what comes. */
+export const download = (port: number, path: string) =>
+  Effect.promise(async () => {
+    const answer = await fetch(`http://127.0.0.1:${port}${path}`)
+    assert.strictEqual(answer.status, 200)
+    const hash = createHash("sha256")
+    for await (const chunk of answer.body ?? []) hash.update(chunk)
+    return hash.digest("hex")
+  })
 
 export const newPartOn = (port: number) =>
   Effect.map(

@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { inject } from "vitest"
 import { ask, clean, documentsOn, newPartOn, uploadTo, verify } from "../life/workshop-files.ts"
-import { image, pdf } from "../support/files.ts"
+import { image, largePdf } from "../support/files.ts"
 import { objectFaults } from "../support/object-faults-suite.ts"
 import { eventually, startServer, temporaryDirectory } from "../support/server-process.ts"
 import { ceph } from "./ceph.ts"
@@ -29,15 +29,6 @@ const fresh = Effect.gen(function* () {
 
 const unavailable = (answer: { readonly status: number; readonly body: { readonly code: string } } | undefined) =>
   assert.deepStrictEqual([answer?.status, answer?.body.code], [503, "storage-unavailable"])
-
-/** 20 MB that are a PDF. */
-const large = () => {
-  const beginning = pdf("large")
-  const bytes = new Uint8Array(20_000_000 + beginning.length).fill(0x20)
-  bytes.set(beginning.slice(0, 9))
-  bytes.set(beginning, bytes.length - beginning.length)
-  return bytes
-}
 
 describe("a store that", () => {
   it.live(
@@ -77,7 +68,7 @@ describe("a store that", () => {
         assert.deepStrictEqual(yield* documentsOn(server.port, id4), [])
 
         store.signal("osd", "SIGSTOP")
-        const uploading = yield* Effect.forkChild(uploadTo(server.port, id4, large(), "large.pdf"))
+        const uploading = yield* Effect.forkChild(uploadTo(server.port, id4, largePdf("large", 20_000_000), "large.pdf"))
         // Announced: the bytes are on their way.
         yield* eventually(
           "the upload is announced",

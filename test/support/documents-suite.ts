@@ -5,7 +5,7 @@ import { SqlClient } from "effect/sql"
 import sharp from "sharp"
 import { Sweeper } from "#platform/objects/sweeper.service.ts"
 import { ObjectsMaintenance } from "../../src/platform/objects/objects.layer.ts"
-import { image, pdf, upload } from "./files.ts"
+import { image, largePdf, pdf, upload } from "./files.ts"
 import { get, inParallel, newPart, post, tally } from "./inventory.ts"
 import { type Answer, Http, type world } from "./world.ts"
 
@@ -87,10 +87,7 @@ export const documentsSuite = (where: string, worldOf: typeof world) => {
 
     it.effect("may be larger than any JSON body", () =>
       Effect.gen(function* () {
-        const small = pdf("large")
-        const bytes = new Uint8Array(20_000_000).fill(0x20)
-        bytes.set(small.slice(0, 9))
-        bytes.set(small, bytes.length - small.length)
+        const bytes = largePdf("large", 20_000_000)
         const document = yield* uploaded(yield* newPart(), bytes)
         assert.strictEqual(document.size, bytes.length)
         assert.strictEqual(sha256((yield* bytesOf(document.contentUrl)).bytes), sha256(bytes))
