@@ -37,7 +37,9 @@ export const faults = Effect.gen(function* () {
 }).pipe(Effect.provide(ObjectsMaintenance))
 
 /** What arrived and was not cleared away. */
-const spooled = Effect.flatMap(AppConfig, ({ dataDir }) => Effect.promise(() => readdir(join(dataDir, "spool", String(process.pid)))))
+export const spooled = Effect.flatMap(AppConfig, ({ dataDir }) =>
+  Effect.promise(() => readdir(join(dataDir, "spool", String(process.pid))))
+)
 
 const objectCount = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
