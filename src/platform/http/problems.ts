@@ -192,6 +192,14 @@ export class StorageUnavailable extends Problem<StorageUnavailable>()("StorageUn
   help: "Where the bytes of documents and images are kept is away, full, overloaded or refuses this server; detail says which. Nothing was changed. Send the request again with the same Idempotency-Key."
 }) {}
 
+export class QueueUnavailable extends Problem<QueueUnavailable>()("QueueUnavailable", {
+  code: "queue-unavailable",
+  status: 503,
+  title: "The message queue cannot be reached",
+  help: "The message broker does not answer. Jobs that are asked for meanwhile are kept and run as soon as it is back.",
+  retryAfter: 2
+}) {}
+
 export class ServerStopping extends Problem<ServerStopping>()("ServerStopping", {
   code: "server-stopping",
   status: 503,
