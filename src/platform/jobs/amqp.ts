@@ -55,6 +55,7 @@ const unescaped = (text: string) => {
 /** One connection while it is open. */
 export interface Session {
   readonly model: ChannelModel
+  readonly isOpen: () => boolean
   /** Why it has ended. */
   readonly ended: Effect.Effect<AmqpError>
   /** Why the broker takes no messages at the moment; undefined while it does. */
@@ -166,6 +167,7 @@ const open = Effect.fnUntraced(function* (address: Address, onBlocked: (blocked:
     .on("unblocked", () => block(undefined))
   return {
     model,
+    isOpen: () => !Deferred.isDoneUnsafe(ended),
     ended: Deferred.await(ended),
     blocked: () => blocked,
     unblocked: unblocked.await,
@@ -224,9 +226,14 @@ export const channelOf = ({ model }: Session) =>
 /** Of the system, of the broker, or what it calls its refusal. */
 export const codeOf = ({ cause }: AmqpError) => {
   const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
-  // The client gives no code for what is refused while it introduces itself.
-  return code ?? /\b(?:\d{3} \()?(ACCESS[-_]REFUSED|NOT[-_]ALLOWED|NOT[-_]FOUND)\b/u.exec(String(cause))?.[1]?.replace("_", "-")
+  // For what is refused while it introduces itself the client has only words.
+  return code ?? refusals.find(([words]) => words.test(String(cause)))?.[1]
 }
+
+const refusals = [
+  [/\bACCESS[-_]REFUSED\b/u, "ACCESS-REFUSED"],
+  [/\bNOT[-_]ALLOWED\b|Expected ConnectionOpenOk; got <ConnectionClose/u, "NOT-ALLOWED"]
+] as const
 
 /** What is wrong and what to do about it, for people. Says nothing of AMQP_URL but host and port. */
 export const explain = (error: AmqpError, { place }: Pick<Address, "place">): string => {
@@ -244,7 +251,6 @@ export const explain = (error: AmqpError, { place }: Pick<Address, "place">): st
     case 403:
       return `RabbitMQ at ${place} refuses the user of AMQP_URL. Check name, password and permissions (configure, write and read on partwright.*).`
     case "NOT-ALLOWED":
-    case "NOT-FOUND":
     case 530:
       return `RabbitMQ at ${place} has no virtual host of the name in AMQP_URL, or does not let its user in. Make it with rabbitmqctl add_vhost and set_permissions, or mend AMQP_URL.`
     case 320:

@@ -112,17 +112,27 @@ const make = Effect.fnUntraced(function* (url: Redacted.Redacted) {
       )
     }).pipe(turn.withPermits(1))
 
+  /** Kinds of which the log has told already. */
+  const undeclared = new Set<string>()
   const publish = Effect.fnUntraced(function* (tokens: ReadonlyArray<Token>) {
     const session = connection.current()
     if (session === undefined) return tokens.map((): Outcome => "lost")
     const kinds = [...new Set(tokens.map(({ kind }) => kind))]
     const missing = new Set<string>()
-    yield* Effect.forEach(kinds, (kind) =>
-      Effect.catch(declare(session, kind), (error) => {
-        missing.add(kind)
-        return Effect.logWarning(`no queue for jobs of the kind ${kind}: ${explain(error, address)}`)
-      })
+    yield* Effect.forEach(
+      kinds,
+      (kind) =>
+        Effect.catch(declare(session, kind), (error) => {
+          // Without a connection nothing is known about the queue.
+          if (!session.isOpen()) return Effect.void
+          missing.add(kind)
+          if (undeclared.has(kind)) return Effect.void
+          undeclared.add(kind)
+          return Effect.logWarning(`no queue for jobs of the kind ${kind}: ${explain(error, address)}`)
+        }),
+      { concurrency: "unbounded", discard: true }
     )
+    for (const kind of kinds) if (!missing.has(kind)) undeclared.delete(kind)
     const outcomes = yield* Effect.flatMap(publisherOf(session), (publisher) =>
       send(
         publisher,

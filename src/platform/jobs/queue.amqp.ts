@@ -138,7 +138,7 @@ const consumer = Effect.fnUntraced(function* (connection: Connection, kinds: Rea
       const failed = (error: AmqpError) =>
         Effect.gen(function* () {
           // The end of the session is told by the connection.
-          if (connection.current() !== undefined) {
+          if (connection.current()?.isOpen()) {
             yield* Effect.logWarning(`no jobs of the kind ${lane.kind} at the moment: ${explain(error, { place: "its address" })}`)
           }
           yield* Effect.sleep(yield* pause(failures++))

@@ -53,7 +53,7 @@ export const layerRelay = (options: RelayOptions) =>
           for (const kind of failed) {
             const failures = troubled.get(kind)?.failures ?? 0
             if (failures === 0)
-              yield* Effect.logWarning(`RabbitMQ did not take all messages for jobs of the kind ${kind}: they are sent again`)
+              yield* Effect.logInfo(`RabbitMQ did not take all messages for jobs of the kind ${kind}: they are sent again`)
             troubled.set(kind, { until: now + Duration.toMillis(yield* pause(failures)), failures: failures + 1 })
           }
         })
