@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
+import { SqlClient } from "effect/sql"
 import { queueOf } from "#platform/jobs/broker.ts"
 import { addJobs, states, work } from "../support/job-rows.ts"
 import { eventually } from "../support/server-process.ts"
@@ -137,3 +138,25 @@ describe("no job is lost and none is claimed twice when", () => {
     })
   )
 })
+
+describe("a process", () => {
+  it.live("leaves in time although the broker hangs", () =>
+    Effect.gen(function* () {
+      const broker = yield* running
+      const kinds = Array.from({ length: 20 }, freshKind)
+      yield* Effect.gen(function* () {
+        const { queue } = yield* startProcess(broker.url)
+        yield* Effect.forkScoped(work(yield* queue.consume(kinds), kinds))
+        for (const kind of kinds) yield* addJobs(kind, 5)
+        yield* eventually("all are done", states, (now) => now.succeeded === 100)
+        broker.signal("SIGSTOP")
+        yield* addJobs(kinds[0] ?? "", 5)
+        const sql = yield* SqlClient.SqlClient
+        yield* eventually("being published", sql`select 1 from jobs where state = 'queued' and published_at is not null`, isFull)
+      }).pipe(Effect.scoped, Effect.timeout("20 seconds"))
+      assert.deepStrictEqual(yield* states, { queued: 5, succeeded: 100 })
+    }).pipe(Effect.provide(database), Effect.ensuring(Effect.flatMap(running, ({ signal }) => Effect.sync(() => signal("SIGCONT")))))
+  )
+})
+
+const isFull = ({ length }: ReadonlyArray<unknown>) => length > 0

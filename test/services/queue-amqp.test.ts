@@ -177,7 +177,48 @@ describe("jobs by way of RabbitMQ", () => {
   )
 })
 
+describe("an address", () => {
+  it.live("may have letters of all kinds in user, password and virtual host", () =>
+    Effect.gen(function* () {
+      const { control, host, port } = yield* running
+      const [user, password, vhost] = [`jörg ${randomUUID()}`, "p@ß:wörd/?#%41", `work/shop ${randomUUID()}`]
+      yield* Effect.promise(() => control("add_vhost", vhost))
+      yield* Effect.promise(() => control("add_user", user, password))
+      const kind = freshKind()
+      const { broker } = yield* startClient(
+        `amqp://${encodeURIComponent(user)}:${encodeURIComponent(password)}@${host}:${port}/${encodeURIComponent(vhost)}`
+      )
+      const check = Effect.match(broker.check, { onFailure: ({ detail }) => detail ?? "", onSuccess: () => "ok" })
+      assert.match(yield* check, /^RabbitMQ at .* has no virtual host of the name in AMQP_URL, or does not let its user in/u)
+      yield* Effect.promise(() =>
+        control("set_permissions", "-p", vhost, user, "^partwright\\.", "^(partwright\\..*|amq\\.default)$", "^partwright\\.")
+      )
+      yield* eventually("let in", check, (told) => told === "ok")
+      assert.deepStrictEqual(yield* broker.publish(tokens(kind, 1)), ["confirmed"])
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("a message that", () => {
+  it.live("was given back too often is buried, and its job done all the same", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const { url } = yield* running
+        const kind = freshKind()
+        const { queue } = yield* startProcess(url)
+        yield* addJobs(kind, 1)
+        const before = yield* waitingIn(deadLetters)
+        // The first delivery and the twenty that are allowed after it.
+        for (let n = 0; n < 21; n++) {
+          yield* Effect.scoped(Effect.flatMap(queue.consume([kind]), ({ next }) => next({ kinds: [kind], limit: 1 })))
+        }
+        yield* eventually("it is buried", waitingIn(deadLetters), (count) => count > before)
+        yield* Effect.forkScoped(work(yield* queue.consume([kind]), [kind]))
+        yield* eventually("the job is done", states, (now) => now.succeeded === 1, "40 seconds")
+      })
+    )
+  )
+
   it.live("is a duplicate, stale or foreign makes nothing happen; one that is malformed goes to the dead letters", () =>
     onDatabase(
       Effect.gen(function* () {

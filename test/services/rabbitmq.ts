@@ -32,7 +32,7 @@ export interface RabbitMq {
   /** As an operator ends it: connections are closed with a reason. */
   readonly stop: () => Promise<void>
   readonly kill: () => Promise<void>
-  /** Starts it again, on what it had; nothing when it runs. */
+  /** Starts it again, on what it had, or lets it go on. */
   readonly start: () => Promise<void>
   readonly signal: (signal: "SIGSTOP" | "SIGCONT") => void
   /** Short of memory: connections that publish are blocked. */
@@ -131,6 +131,8 @@ const start = async (home: string, ports: Ports) => {
   // By itself the broker would start one that outlives it.
   if (!lives(home, "epmd")) launch(home, ports, "epmd", "epmd", ["-port", String(ports.epmd), "-address", "127.0.0.1"])
   if (!lives(home, "rabbitmq")) launch(home, ports, "rabbitmq", `${bin}/rabbitmq-server`, [])
+  // A test that failed may have left it standing still.
+  else process.kill(pidOf(home, "rabbitmq"), "SIGCONT")
   await until(home, "it speaks AMQP", async () => {
     if (!lives(home, "rabbitmq")) throw new Error(`RabbitMQ has ended:\n${read(join(home, "rabbitmq.out"))}`)
     return speaksAmqp(ports.amqp)

@@ -47,6 +47,10 @@ const keepsUnwanted = Duration.millis(100)
 // A claim takes milliseconds. One that takes longer has met a database that is away, or its worker hangs.
 const keepsUnsettled = 5000
 
+// After a queue was deleted and made again at once, RabbitMQ 3 may take its consumers for those of the new one, and what it gives them
+// is dropped on its way.
+const looksEvery = Duration.seconds(2)
+
 const redelivered = Metric.counter("queue_redelivered_total", {
   description: "Messages that the broker delivered again, because a worker had given them back or was gone",
   incremental: true
@@ -62,6 +66,8 @@ interface Lane {
   readonly kind: string
   /** In the order of their arrival. */
   readonly tokens: Array<Held>
+  /** How many have arrived since the beginning. */
+  delivered: number
   readonly wanted: Latch.Latch
   readonly unwanted: Latch.Latch
   /** When it was last wanted; infinite while it is. */
@@ -73,6 +79,7 @@ interface Lane {
 const laneOf = (kind: string): Lane => ({
   kind,
   tokens: [],
+  delivered: 0,
   wanted: Latch.makeUnsafe(false),
   unwanted: Latch.makeUnsafe(true),
   wantedAt: Number.NEGATIVE_INFINITY,
@@ -94,6 +101,7 @@ const consumer = Effect.fnUntraced(function* (connection: Connection, kinds: Rea
   const receive = (lane: Lane, channel: Channel) => (message: ConsumeMessage) => {
     if (!isToken(message)) return reject({ channel, message })
     if (message.fields.redelivered) redelivered.updateUnsafe(1, context)
+    lane.delivered++
     lane.tokens.push({ channel, message })
     arrived.openUnsafe()
   }
@@ -128,7 +136,16 @@ const consumer = Effect.fnUntraced(function* (connection: Connection, kinds: Rea
         body: () => Effect.andThen(lane.unwanted.await, Effect.sleep(keepsUnwanted)),
         step: () => {}
       })
-      yield* Effect.raceAllFirst([unwanted, deleted.await, Effect.flatMap(ended, Effect.fail)])
+      /** There are messages, and room for them here, and yet none comes. */
+      const forgotten = Effect.gen(function* () {
+        for (let looks = 0, before = -1; looks < 2; before = lane.delivered) {
+          yield* Effect.sleep(looksEvery)
+          const isIdle = lane.delivered === before && lane.tokens.length === 0 && lane.wantedAt === Number.POSITIVE_INFINITY
+          looks = isIdle && (yield* attempt(() => channel.checkQueue(queueOf(lane.kind)))).messageCount > 0 ? looks + 1 : 0
+        }
+        yield* Effect.logWarning(`RabbitMQ has messages for jobs of the kind ${lane.kind} and does not deliver them: asking anew`)
+      })
+      yield* Effect.raceAllFirst([unwanted, deleted.await, forgotten, Effect.flatMap(ended, Effect.fail)])
     }).pipe(Effect.scoped)
 
   yield* Effect.forEach(

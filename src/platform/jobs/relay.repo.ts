@@ -42,8 +42,12 @@ const make = Effect.gen(function* () {
     nextDue: (except: ReadonlyArray<string>) =>
       Effect.map(
         Due(sql`
-          select extract(epoch from min(run_at) - clock_timestamp())::float8 * 1000 as "inMs" from jobs
-          where ${unpublished} and kind <> all(${except}::text[])`),
+          select extract(epoch from min(next.run_at) - clock_timestamp())::float8 * 1000 as "inMs"
+          from generate_series(0, 2) as level (priority)
+          cross join lateral (
+            select run_at from jobs where ${unpublished} and priority = level.priority and kind <> all(${except}::text[])
+            order by run_at limit 1
+          ) next`),
         (found) => (found._tag === "Some" ? found.value.inMs : null)
       ),
 
