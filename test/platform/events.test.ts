@@ -14,6 +14,7 @@ import { formatPosition, parsePosition } from "#platform/events/event.ts"
 import { Events } from "#platform/events/events.service.ts"
 import { FeedSettings } from "#platform/events/feed.service.ts"
 import { layer as Listening } from "#platform/http/listen.ts"
+import { QueueLayer } from "#platform/jobs/jobs.layer.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { Metrics } from "#platform/telemetry/metrics.ts"
 import { Application, serve } from "../../src/server.ts"
@@ -415,6 +416,7 @@ const socketServer = Layer.unwrap(
     listened.pipe(
       Layer.provideMerge(serve),
       Layer.provideMerge(Listening),
+      Layer.provideMerge(QueueLayer),
       Layer.provideMerge(Application(connectionOf(database))),
       Layer.provideMerge(AppConfig.fromEnv({ PORT: "0" })),
       Layer.provideMerge(NodeServices.layer)
