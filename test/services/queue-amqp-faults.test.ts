@@ -46,7 +46,7 @@ const survives = (what: string, harm: (given: Harm) => Effect.Effect<void>) =>
         // A quorum queue that is younger than a second has no leader after its broker was killed.
         yield* Effect.sleep("1500 millis")
 
-        const load = yield* Effect.forkChild(Effect.forever(Effect.andThen(add(10), Effect.sleep("10 millis"))))
+        const load = yield* Effect.forkChild(Effect.forever(Effect.andThen(add(10), Effect.sleep("50 millis"))))
         const told = (what: RegExp) =>
           Effect.asVoid(
             eventually(

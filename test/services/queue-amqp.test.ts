@@ -167,7 +167,7 @@ describe("jobs by way of RabbitMQ", () => {
         )
         assert.deepStrictEqual(told, [
           `Nothing listens at 127.0.0.1:${free}. Start RabbitMQ there, or mend AMQP_URL.`,
-          `RabbitMQ at 127.0.0.1:${port} refuses the user of AMQP_URL. Check name, password and permissions (configure, write and read on partwright.*).`,
+          `RabbitMQ at 127.0.0.1:${port} refuses the user of AMQP_URL. Check name, password and permissions (all on partwright.*, write on amq.default).`,
           `RabbitMQ at 127.0.0.1:${port} has no virtual host of the name in AMQP_URL, or does not let its user in. Make it with rabbitmqctl add_vhost and set_permissions, or mend AMQP_URL.`
         ])
         const sql = yield* SqlClient.SqlClient

@@ -249,7 +249,7 @@ export const explain = (error: AmqpError, { place }: Pick<Address, "place">): st
       return `There is no way to ${place}. Mend the network, or AMQP_URL.`
     case "ACCESS-REFUSED":
     case 403:
-      return `RabbitMQ at ${place} refuses the user of AMQP_URL. Check name, password and permissions (configure, write and read on partwright.*).`
+      return `RabbitMQ at ${place} refuses the user of AMQP_URL. Check name, password and permissions (all on partwright.*, write on amq.default).`
     case "NOT-ALLOWED":
     case 530:
       return `RabbitMQ at ${place} has no virtual host of the name in AMQP_URL, or does not let its user in. Make it with rabbitmqctl add_vhost and set_permissions, or mend AMQP_URL.`
