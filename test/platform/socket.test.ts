@@ -6,6 +6,7 @@ import { SqlClient } from "effect/sql"
 import { AppConfig } from "#platform/config.ts"
 import { layer as Listening } from "#platform/http/listen.ts"
 import { registry } from "#platform/http/problems.ts"
+import { QueueLayer } from "#platform/jobs/jobs.layer.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { Application, serve } from "../../src/server.ts"
 import { freshDatabase } from "../support/postgres.ts"
@@ -26,6 +27,7 @@ const server = (env: Record<string, string>) =>
       Listened.pipe(
         Layer.provideMerge(serve),
         Layer.provideMerge(Listening),
+        Layer.provideMerge(QueueLayer),
         Layer.provideMerge(Application(connectionOf(database))),
         Layer.provideMerge(AppConfig.fromEnv({ PORT: "0", ...env })),
         Layer.provideMerge(NodeServices.layer)
