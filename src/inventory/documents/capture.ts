@@ -125,8 +125,9 @@ export const isPdfAddress = (address: string) => /\.pdf$/iu.test(URL.parse(addre
 
 /** Whether bytes are a page, by how they begin; what begins like any text is believed to be what the server says. */
 export const isPage = (beginning: Uint8Array, mediaType: string | null) => {
-  const text = new TextDecoder("latin1")
-    .decode(beginning.subarray(0, 2048))
+  // Not by TextDecoder, whose latin1 is windows-1252: it has another character for the first byte of a PNG.
+  const text = Buffer.from(beginning.subarray(0, 2048))
+    .toString("latin1")
     .replace(/^(\u00ef\u00bb\u00bf)?\s*(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)*/u, "")
   if (/^<(!doctype\s+html|html|head|body|title|meta|link|script|style|div|p)\b/iu.test(text)) return true
   return (

@@ -75,9 +75,14 @@ export class LinkPreviews extends Context.Service<
           }
         }),
 
-        expire: repo
-          .removeExpired(manyExpired)
-          .pipe(Effect.repeat({ while: (removed) => removed === manyExpired }), Effect.withSpan("LinkPreviews.expire"))
+        expire: Effect.gen(function* () {
+          let [removed, last] = [0, manyExpired]
+          while (last === manyExpired) {
+            last = yield* repo.removeExpired(manyExpired)
+            removed += last
+          }
+          return removed
+        }).pipe(Effect.withSpan("LinkPreviews.expire"))
       })
     })
   )
