@@ -1,0 +1,48 @@
+import { Effect, Layer, Schema } from "effect"
+import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpApiBuilder } from "effect/http-api"
+import { Api } from "#api.ts"
+import { AppConfig } from "#platform/config.ts"
+import { download } from "#platform/http/download.ts"
+import { Answers, hash, keyOf } from "#platform/http/idempotency.ts"
+import { decodeFields, receiveFile } from "#platform/http/upload.ts"
+import { Job } from "#platform/jobs/job.ts"
+import { Objects } from "#platform/objects/objects.service.ts"
+import { fileName } from "../documents/document.ts"
+import { largestFile } from "./csv.ts"
+import { ImportFields } from "./import-job.ts"
+import { ImportJobs, type Within } from "./import-jobs.service.ts"
+
+const decodeOptions = decodeFields(ImportFields)
+const encode = Schema.encodeSync(Job)
+const accepted = (job: Job) => HttpServerResponse.jsonUnsafe(encode(job), { status: 202, headers: { location: `/api/jobs/${job.id}` } })
+
+export const ImportHttp = HttpApiBuilder.group(
+  Api,
+  "import",
+  Effect.fn(function* (handlers) {
+    const imports = yield* ImportJobs
+    const objects = yield* Objects
+    const answers = yield* Answers
+    const { maxUploadBytes } = yield* AppConfig
+
+    return handlers.handleAll({
+      start: Effect.fnUntraced(function* ({ payload, request }) {
+        const { fields, filename, staged } = yield* receiveFile(payload, {
+          stage: objects.stage,
+          maxBytes: Math.min(largestFile, maxUploadBytes)
+        })
+        const options = { ...(yield* decodeOptions(fields)), source: fileName(filename) }
+        const key = keyOf(request)
+        const once = key === undefined ? <A>(answer: A) => answer : answers.once(key, hash(JSON.stringify([staged.sha256, options])))
+        const within = ((made) =>
+          once(Effect.map(made, accepted)).pipe(Effect.provideService(HttpServerRequest.HttpServerRequest, request))) as Within<
+          HttpServerResponse.HttpServerResponse,
+          never
+        >
+        return yield* imports.accept({ staged, options }, within)
+      }, Effect.scoped),
+      report: ({ params }) => Effect.flatMap(imports.report(params.jobId), download)
+    })
+  })
+).pipe(Layer.provide([ImportJobs.layer, Answers.layer]))
