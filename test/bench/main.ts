@@ -33,7 +33,9 @@ const wants = (name: string) => values.only === "" || values.only.split(",").inc
 const migrations = readdirSync(new URL("../../migrations", import.meta.url)).length
 const dataDir = join(tmpdir(), `partwright-bench-${values.parts}-${values.boxes}-${values.operations}-${migrations}`)
 const main = "src/main.ts"
-const env = { DATA_DIR: dataDir, PORT: "0", LOG_LEVEL: "warn", DATABASE_URL: "" }
+// With an S3 server in the environment, the files go there.
+const s3 = Object.fromEntries(Object.entries(process.env).flatMap(([name, value = ""]) => (name.startsWith("S3_") ? [[name, value]] : [])))
+const env = { DATA_DIR: dataDir, PORT: "0", LOG_LEVEL: "warn", DATABASE_URL: "", ...s3 }
 
 const rows: Array<ReadonlyArray<string>> = []
 const ms = (n: number) => `${n < 10 ? n.toFixed(2) : n.toFixed(1)} ms`

@@ -3,8 +3,10 @@ import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import sharp from "sharp"
+import { faults, spooled } from "../support/documents-suite.ts"
 import { image, pdf } from "../support/files.ts"
-import { get, inParallel, newPart, post } from "../support/inventory.ts"
+import { forEver, webServer } from "../support/internet.ts"
+import { get, inParallel, newPart, post, tally } from "../support/inventory.ts"
 import { freshDatabase } from "../support/postgres.ts"
 import { Http, worldOn } from "../support/world.ts"
 
@@ -178,6 +180,79 @@ layer(webbed, { excludeTestServices: true, timeout: "60 seconds" })("a link", (i
       assert.deepStrictEqual(yield* objects, before)
       assert.strictEqual((yield* get(`/api/parts/${id4}/documents?includeTotal=true`)).body.total, 1)
     })
+  )
+
+  it.effect("that leads to this machine by name or by redirect is refused without any connection", () =>
+    Effect.gen(function* () {
+      const { pages, url } = yield* Web
+      const id4 = yield* newPart()
+      const inner = yield* webServer((_, response) => void response.end("<title>Secret</title>"))
+      pages.set("/inwards", (_, response) => response.writeHead(307, { location: `http://localhost:${inner.port}/` }).end())
+      pages.set("/round", (_, response) => response.writeHead(302, { location: "/round" }).end())
+      pages.set("/picture", sends(`<title>Picture</title><meta property="og:image" content="http://127.0.0.1:${inner.port}/a.png">`))
+      for (const address of [`http://localhost:${inner.port}/`, `http://127.1:${inner.port}/`, `${url}/inwards`, `${url}/round`]) {
+        const { body, status } = yield* link(id4, { url: address })
+        assert.deepStrictEqual([status, body.code], [422, "link-unreachable"], address)
+      }
+      const { body } = yield* link(id4, { url: `${url}/picture` })
+      assert.deepStrictEqual([body.title, body.thumbnailUrl], ["Picture", null])
+      assert.strictEqual(inner.accepted(), 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("to a server that lies is what came, or refused, and leaves nothing behind", () =>
+    Effect.gen(function* () {
+      const { pages, url } = yield* Web
+      const id4 = yield* newPart()
+      const sheet = pdf("lies")
+      pages.set("/endless.pdf", (_, response) => {
+        response.writeHead(200, { "content-type": "application/pdf" })
+        forEver(response, Buffer.alloc(65_536, "%PDF-1.7\n"))
+      })
+      pages.set("/short.pdf", sends(sheet.slice(0, 300), { "content-type": "application/pdf", "content-length": "300" }))
+      pages.set("/long.pdf", (_, response) => {
+        response.writeHead(200, { "content-type": "application/pdf", "content-length": "99999" })
+        response.write(sheet, () => response.socket?.end())
+      })
+      pages.set("/zip.png", sends(Buffer.from("504b030414000000080000002100", "hex"), { "content-type": "image/png" }))
+      for (const [path, code, detail] of [
+        ["/endless.pdf", "link-unreachable", /more than 100 MiB/u],
+        ["/short.pdf", "unreadable-file", /damaged or cut off/u],
+        ["/long.pdf", "link-unreachable", /broke off|ended|cut/u],
+        ["/zip.png", "unsupported-link-content", /neither a page/u]
+      ] as const) {
+        const { body, status } = yield* link(id4, { url: url + path })
+        assert.deepStrictEqual([status, body.code], [422, code], path)
+        assert.match(body.detail, detail)
+      }
+      pages.set("/page.pdf", sends("<!doctype html><title>A page</title>", { "content-type": "application/pdf" }))
+      assert.strictEqual((yield* link(id4, { url: `${url}/page.pdf` })).body.kind, "link")
+      assert.strictEqual((yield* get(`/api/parts/${id4}/documents?includeTotal=true`)).body.total, 1)
+      assert.deepStrictEqual(yield* faults, [])
+      assert.deepStrictEqual(yield* spooled, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "to a server that never answers, or never ends, is given up after half a minute",
+    () =>
+      Effect.gen(function* () {
+        const { pages, url } = yield* Web
+        const id4 = yield* newPart()
+        pages.set("/silent", () => {})
+        pages.set("/stopped", (_, response) => void response.writeHead(200, { "content-type": "text/html" }).write("<title>Half"))
+        pages.set("/drop", (_, response) => {
+          const timer = setInterval(() => response.write(" "), 50)
+          response.on("close", () => clearInterval(timer))
+        })
+        const answers = yield* Effect.forEach(["/silent", "/stopped", "/drop"], (path) => link(id4, { url: url + path }), {
+          concurrency: "unbounded"
+        })
+        assert.deepStrictEqual(tally(answers), { "422 link-unreachable": 3 })
+        assert.deepStrictEqual(yield* spooled, [])
+        assert.deepStrictEqual((yield* get(`/api/parts/${id4}/documents`)).body.items, [])
+      }),
+    60_000
   )
 
   it.effect("is kept once under an Idempotency-Key, by 32 callers at once", () =>

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process"
+import { createHash } from "node:crypto"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { root } from "../support/server-process.ts"
@@ -34,6 +35,16 @@ export const uploadTo = (port: number, id4: string, bytes: Uint8Array, filename:
   return ask(port, "POST", `/api/parts/${id4}/documents`, form)
 }
 
+/** The SHA-256 of what comes. */
+export const download = (port: number, path: string) =>
+  Effect.promise(async () => {
+    const answer = await fetch(`http://127.0.0.1:${port}${path}`)
+    assert.strictEqual(answer.status, 200)
+    const hash = createHash("sha256")
+    for await (const chunk of answer.body ?? []) hash.update(chunk)
+    return hash.digest("hex")
+  })
+
 export const newPartOn = (port: number) =>
   Effect.map(
     ask(port, "POST", "/api/parts", JSON.stringify({ description: "Relay" }), { "content-type": "application/json" }),
@@ -51,10 +62,15 @@ export const documentsOn = (port: number, id4: string) =>
 
 /** What `objects verify` says and ends with, beside a running server. */
 export const verify = (dataDir: string, env: Record<string, string>, ...options: ReadonlyArray<string>) =>
+  command(dataDir, env, ours("objects", "verify", ...options))
+
+export const ours = (...args: ReadonlyArray<string>) => [process.execPath, "src/main.ts", ...args] as const
+
+export const command = (dataDir: string, env: Record<string, string>, [program, ...args]: readonly [string, ...ReadonlyArray<string>]) =>
   Effect.callback<{ readonly code: number; readonly out: string; readonly err: string }>((resume) => {
     const child = execFile(
-      process.execPath,
-      ["src/main.ts", "objects", "verify", ...options],
+      program,
+      args,
       { cwd: root, env: { ...process.env, DATABASE_URL: "", DATA_DIR: dataDir, LOG_LEVEL: "warn", ...env } },
       (_, out, err) => resume(Effect.succeed({ code: child.exitCode ?? -1, out, err }))
     )

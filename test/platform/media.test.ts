@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
-import { crc32, deflateSync, gzipSync } from "node:zlib"
+import { gzipSync } from "node:zlib"
 import { afterAll, assert, describe, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer, Schedule, Schema } from "effect"
 import sharp from "sharp"
@@ -14,6 +14,7 @@ import { AppConfig } from "#platform/config.ts"
 import { fitInto, type MediaType, scaledTo } from "#platform/media/formats.ts"
 import { Media } from "#platform/media/media.service.ts"
 import type { Inspected } from "#platform/media/media.ts"
+import { blackPng, largePdf } from "../support/files.ts"
 import { bombOf, encrypted, line, pagesOf, pdfOf } from "../support/pdf.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "partwright-media-"))
@@ -68,23 +69,6 @@ const image = (mediaType: MediaType, width: number, height: number): Inspected =
 const pdf = (pageCount: number): Inspected => ({ kind: "pdf", mediaType: "application/pdf", width: null, height: null, pageCount })
 
 const promise = <A>(run: () => Promise<A>) => Effect.promise(run)
-
-/** A real PNG of one bit a pixel, all black. */
-const blackPng = (width: number, height: number) => {
-  const chunk = (type: string, content: Buffer) => {
-    const named = Buffer.concat([Buffer.from(type), content])
-    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)]
-    length.writeUInt32BE(content.length)
-    sum.writeUInt32BE(crc32(named))
-    return Buffer.concat([length, named, sum])
-  }
-  const header = Buffer.alloc(13)
-  header.writeUInt32BE(width)
-  header.writeUInt32BE(height, 4)
-  header[8] = 1
-  const rows = deflateSync(Buffer.alloc((1 + Math.ceil(width / 8)) * height), { level: 1 })
-  return Buffer.concat([Buffer.from("89504e470d0a1a0a", "hex"), chunk("IHDR", header), chunk("IDAT", rows), chunk("IEND", Buffer.alloc(0))])
-}
 
 /** Which of four colours a pixel is nearest to. */
 const colourAt = (bytes: Uint8Array, x: number, y: number) =>
@@ -596,6 +580,12 @@ layer(Short, { excludeTestServices: true, timeout: "30 seconds" })("a bomb", (it
         assert.strictEqual(found.detail, detail, what)
         yield* works
       }
+    })
+  )
+
+  it.effect("is no PDF with a million blanks before its end", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* inspect(Buffer.from(largePdf("blanks", 1_000_000))), pdf(1))
     })
   )
 

@@ -57,7 +57,7 @@ describe("the folder of objects", () => {
       yield* Effect.repeat(begun, { until: (is) => is })
       yield* Fiber.interrupt(put)
       assert.deepStrictEqual(filesIn(dataDir), [])
-      yield* Effect.flip(store.put({ ...object, md5: new Uint8Array(16) }))
+      yield* Effect.flip(store.put({ ...object, sha256: "0".repeat(64) }))
       assert.deepStrictEqual(filesIn(dataDir), [])
     })
   )

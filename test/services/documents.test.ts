@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto"
 import { Effect, Layer } from "effect"
 import { inject } from "vitest"
+import { commitSuite } from "../support/documents-commit-suite.ts"
 import { documentsSuite } from "../support/documents-suite.ts"
+import { severableWorld } from "../support/severable.ts"
 import { world } from "../support/world.ts"
 import { ceph } from "./ceph.ts"
 
@@ -11,11 +13,14 @@ const buckets = () => {
   return { S3_BUCKET_DOCS: `docs-${run}`, S3_BUCKET_IMAGES: `images-${run}` }
 }
 
-documentsSuite("documents in Ceph", (env) =>
+const inCeph = <A, E, R>(worldOf: (env: Record<string, string>) => Layer.Layer<A, E, R>) =>
   Layer.unwrap(
     Effect.map(
       Effect.promise(() => ceph(inject("cephHome"))),
-      (running) => world({ ...running.env, ...buckets(), ...env })
+      (running) => worldOf({ ...running.env, ...buckets() })
     )
   )
-)
+
+documentsSuite("documents in Ceph", (env) => inCeph((store) => world({ ...store, ...env })))
+
+commitSuite("documents in Ceph", (name) => inCeph((store) => severableWorld(name, store)))

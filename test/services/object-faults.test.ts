@@ -1,12 +1,14 @@
-import { randomUUID } from "node:crypto"
+import { createHash, randomUUID } from "node:crypto"
 import { join } from "node:path"
+import { DeleteBucketPolicyCommand, PutBucketPolicyCommand, S3Client } from "@aws-sdk/client-s3"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { inject } from "vitest"
-import { ask, clean, documentsOn, newPartOn, uploadTo, verify } from "../life/workshop-files.ts"
-import { image, pdf } from "../support/files.ts"
+import { ask, clean, documentsOn, download, newPartOn, uploadTo, verify } from "../life/workshop-files.ts"
+import { image, largePdf } from "../support/files.ts"
 import { objectFaults } from "../support/object-faults-suite.ts"
 import { eventually, startServer, temporaryDirectory } from "../support/server-process.ts"
+import { slowWire } from "../support/slow-wire.ts"
 import { ceph } from "./ceph.ts"
 
 const running = Effect.promise(() => ceph(inject("cephHome")))
@@ -17,7 +19,21 @@ const store = Effect.map(running, ({ env }) => {
   return { ...env, S3_BUCKET_DOCS: `docs-${run}`, S3_BUCKET_IMAGES: `images-${run}` }
 })
 
-objectFaults("Ceph", store, 4)
+/** Forbids everybody to do this with images; gives what allows it again. */
+const forbidding = (Action: "s3:DeleteObject" | "s3:PutObject", env: Record<string, string>) =>
+  Effect.promise(async () => {
+    const { accessKeyId, endpoint, secretAccessKey } = await ceph(inject("cephHome"))
+    const client = new S3Client({ endpoint, region: "us-east-1", forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
+    const Bucket = env.S3_BUCKET_IMAGES ?? ""
+    const Statement = [{ Effect: "Deny", Principal: "*", Action, Resource: `arn:aws:s3:::${Bucket}/*` }]
+    await client.send(new PutBucketPolicyCommand({ Bucket, Policy: JSON.stringify({ Version: "2012-10-17", Statement }) }))
+    return Effect.promise(async () => {
+      await client.send(new DeleteBucketPolicyCommand({ Bucket }))
+      client.destroy()
+    })
+  })
+
+objectFaults("Ceph", store, 4, (_, env) => forbidding("s3:DeleteObject", env))
 
 /** A server on Ceph with a part. */
 const fresh = Effect.gen(function* () {
@@ -30,16 +46,83 @@ const fresh = Effect.gen(function* () {
 const unavailable = (answer: { readonly status: number; readonly body: { readonly code: string } } | undefined) =>
   assert.deepStrictEqual([answer?.status, answer?.body.code], [503, "storage-unavailable"])
 
-/** 20 MB that are a PDF. */
-const large = () => {
-  const beginning = pdf("large")
-  const bytes = new Uint8Array(20_000_000 + beginning.length).fill(0x20)
-  bytes.set(beginning.slice(0, 9))
-  bytes.set(beginning, bytes.length - beginning.length)
-  return bytes
-}
-
 describe("a store that", () => {
+  it.live(
+    "refuses an object is told to whoever runs us, and takes it when it is allowed to",
+    () =>
+      Effect.gen(function* () {
+        const { DATA_DIR, env, id4, server } = yield* fresh
+        const bytes = yield* image({ seed: 6 })
+        const first = yield* uploadTo(server.port, id4, yield* image({ seed: 5 }), "first.png")
+        assert.strictEqual(first?.status, 201)
+        const allow = yield* forbidding("s3:PutObject", env)
+        const refused = yield* uploadTo(server.port, id4, bytes, "a.png")
+        unavailable(refused)
+        assert.match(refused?.body.detail, /refuses this server/u)
+        // A picture of it cannot be kept either.
+        unavailable(yield* ask(server.port, "GET", `/api/documents/${first?.body.id}/thumbnail?size=10`))
+        assert.strictEqual((yield* documentsOn(server.port, id4)).length, 1)
+        yield* allow
+        assert.strictEqual((yield* uploadTo(server.port, id4, bytes, "a.png"))?.status, 201)
+        assert.strictEqual((yield* ask(server.port, "GET", `/api/documents/${first?.body.id}/thumbnail?size=10`))?.status, 200)
+        const repaired = yield* verify(DATA_DIR, env, "--repair", "--grace", "0s", "--hash")
+        assert.deepStrictEqual(repaired, {
+          ...clean(3),
+          out: `repaired: 2 uploads given up, 2 objects deleted, 0 not yet\n${clean(3).out}`
+        })
+      }).pipe(Effect.scoped),
+    90_000
+  )
+
+  it.live(
+    "is slow holds up nobody but those who wait for it: no database connection is in use while bytes move",
+    () =>
+      Effect.gen(function* () {
+        const env = yield* store
+        const { endpoint } = yield* running
+        const wire = yield* slowWire(Number(new URL(endpoint).port))
+        const DATA_DIR = join(yield* temporaryDirectory, "data")
+        const slow = { DATA_DIR, ...env, S3_ENDPOINT: `http://127.0.0.1:${wire.port}`, DATABASE_POOL_MAX: "2" }
+        const { port } = yield* startServer({ env: slow })
+        const id4 = yield* newPartOn(port)
+        const files = Array.from({ length: 8 }, (_, n) => largePdf(`slow ${n}`, 2_000_000))
+        /** While nothing moves, others are served as ever. */
+        const meanwhile = <A>(what: string, all: ReadonlyArray<Effect.Effect<A>>) =>
+          Effect.gen(function* () {
+            wire.hold()
+            const fibers = yield* Effect.forEach(all, (each) => Effect.forkChild(each))
+            yield* eventually(`all ${what} are under way`, Effect.sync(wire.held), (held) => held === all.length)
+            const others = yield* Effect.forEach(
+              Array.from({ length: 64 }, (_, n) => n),
+              (n) =>
+                n % 4 === 0
+                  ? ask(port, "POST", "/api/parts", JSON.stringify({ description: "Meanwhile" }), { "content-type": "application/json" })
+                  : ask(port, "GET", `/api/parts/${id4}`),
+              { concurrency: "unbounded" }
+            )
+            assert.deepStrictEqual([...new Set(others.map((answer) => answer?.status))].sort(), [200, 201])
+            assert.isTrue(fibers.every((fiber) => fiber.pollUnsafe() === undefined))
+            wire.trickle()
+            return yield* Effect.forEach(fibers, (fiber) => Fiber.join(fiber))
+          })
+        const added = yield* meanwhile(
+          "uploads",
+          files.map((bytes) => uploadTo(port, id4, bytes, "slow.pdf"))
+        )
+        assert.deepStrictEqual([...new Set(added.map((answer) => answer?.status))], [201])
+        const hashes = yield* meanwhile(
+          "downloads",
+          added.map((answer) => download(port, `/api/documents/${answer?.body.id}/content`))
+        )
+        assert.deepStrictEqual(
+          hashes,
+          files.map((bytes) => createHash("sha256").update(bytes).digest("hex"))
+        )
+        assert.deepStrictEqual(yield* verify(DATA_DIR, env, "--hash"), clean(8))
+      }).pipe(Effect.scoped),
+    90_000
+  )
+
   it.live(
     "is away refuses uploads and shows in readiness, and works again without a restart",
     () =>
@@ -77,7 +160,7 @@ describe("a store that", () => {
         assert.deepStrictEqual(yield* documentsOn(server.port, id4), [])
 
         store.signal("osd", "SIGSTOP")
-        const uploading = yield* Effect.forkChild(uploadTo(server.port, id4, large(), "large.pdf"))
+        const uploading = yield* Effect.forkChild(uploadTo(server.port, id4, largePdf("large", 20_000_000), "large.pdf"))
         // Announced: the bytes are on their way.
         yield* eventually(
           "the upload is announced",

@@ -1,12 +1,16 @@
 import { createHash } from "node:crypto"
+import { readdir } from "node:fs/promises"
+import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import sharp from "sharp"
+import { AppConfig } from "#platform/config.ts"
 import { Sweeper } from "#platform/objects/sweeper.service.ts"
 import { ObjectsMaintenance } from "../../src/platform/objects/objects.layer.ts"
-import { image, pdf, upload } from "./files.ts"
+import { blackPng, image, largePdf, pdf, upload } from "./files.ts"
 import { get, inParallel, newPart, post, tally } from "./inventory.ts"
+import { bombOf, encrypted, pagesOf } from "./pdf.ts"
 import { type Answer, Http, type world } from "./world.ts"
 
 const send = (method: string, path: string, body?: unknown, headers?: Record<string, string>) =>
@@ -31,6 +35,11 @@ export const faults = Effect.gen(function* () {
   const { missing, unowned, wrong, pendingDeletions, pendingUploads } = yield* sweeper.verify({ hash: true })
   return [...missing, ...wrong, ...unowned, ...(pendingDeletions + pendingUploads > 0 ? [{ pendingDeletions, pendingUploads }] : [])]
 }).pipe(Effect.provide(ObjectsMaintenance))
+
+/** What arrived and was not cleared away. */
+export const spooled = Effect.flatMap(AppConfig, ({ dataDir }) =>
+  Effect.promise(() => readdir(join(dataDir, "spool", String(process.pid))))
+)
 
 const objectCount = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -87,10 +96,7 @@ export const documentsSuite = (where: string, worldOf: typeof world) => {
 
     it.effect("may be larger than any JSON body", () =>
       Effect.gen(function* () {
-        const small = pdf("large")
-        const bytes = new Uint8Array(20_000_000).fill(0x20)
-        bytes.set(small.slice(0, 9))
-        bytes.set(small, bytes.length - small.length)
+        const bytes = largePdf("large", 20_000_000)
         const document = yield* uploaded(yield* newPart(), bytes)
         assert.strictEqual(document.size, bytes.length)
         assert.strictEqual(sha256((yield* bytesOf(document.contentUrl)).bytes), sha256(bytes))
@@ -118,11 +124,22 @@ export const documentsSuite = (where: string, worldOf: typeof world) => {
         assert.deepStrictEqual(part.bytes, bytes.slice(10, 20))
         assert.deepStrictEqual((yield* bytesOf(contentUrl, { range: "bytes=-5" })).bytes, bytes.slice(-5))
         assert.deepStrictEqual((yield* bytesOf(contentUrl, { range: `bytes=${bytes.length - 3}-99999999` })).bytes, bytes.slice(-3))
-        for (const range of ["bytes=1-2,4-5", "lines=1-2", "bytes=9-3", "bytes=x-"]) {
+        for (const range of [
+          "bytes=1-2,4-5",
+          "lines=1-2",
+          "bytes=9-3",
+          "bytes=x-",
+          "bytes=-",
+          "bytes=",
+          "1-2",
+          `bytes=${"9".repeat(40)}-`
+        ]) {
           assert.strictEqual((yield* bytesOf(contentUrl, { range })).response.status, 200, range)
         }
-        const beyond = yield* send("GET", contentUrl, undefined, { range: `bytes=${bytes.length}-` })
-        assert.deepStrictEqual([beyond.status, beyond.body.code], [416, "range-not-satisfiable"])
+        for (const range of [`bytes=${bytes.length}-`, "bytes=999999999999-", "bytes=-0"]) {
+          const beyond = yield* send("GET", contentUrl, undefined, { range })
+          assert.deepStrictEqual([beyond.status, beyond.body.code], [416, "range-not-satisfiable"], range)
+        }
         assert.strictEqual((yield* bytesOf(contentUrl, { range: "bytes=0-1", "if-range": '"other"' })).response.status, 200)
         const known = yield* bytesOf(contentUrl, { "if-none-match": `"x", W/"${sha256(bytes)}"` })
         assert.deepStrictEqual([known.response.status, known.bytes.length], [304, 0])
@@ -130,6 +147,60 @@ export const documentsSuite = (where: string, worldOf: typeof world) => {
         assert.match(saved.response.headers.get("content-disposition") ?? "", /^attachment/u)
         const head = yield* send("HEAD", contentUrl)
         assert.deepStrictEqual([head.status, head.headers.get("content-length"), head.text], [200, String(bytes.length), ""])
+      })
+    )
+
+    it.effect("have names that lead nowhere and deceive nobody", () =>
+      Effect.gen(function* () {
+        const id4 = yield* newPart()
+        const bytes = yield* image({ seed: 3 })
+        for (const [sent, kept] of [
+          ["../../etc/passwd", "passwd"],
+          ["..\\\\..\\\\boot.ini", "boot.ini"],
+          ["a%00b%0d%0ac.png", "a%00b%0d%0ac.png"],
+          ["line\u0085break\u2028.png", "linebreak\u2028.png"],
+          ["photo_\u202egnp.exe", "photo_gnp.exe"],
+          ["\u2067\u200f\u05e9\u05dc\u05d5\u05dd.png\u2069", "\u05e9\u05dc\u05d5\u05dd.png"],
+          ["..", null],
+          ["", null],
+          [`${"n".repeat(300)}.png`, "n".repeat(255)]
+        ] as const) {
+          const raw = Buffer.concat([
+            Buffer.from(`--b\r\nContent-Disposition: form-data; name="file"; filename="${sent}"\r\nContent-Type: image/png\r\n\r\n`),
+            bytes,
+            Buffer.from("\r\n--b--\r\n")
+          ])
+          const answer = yield* post(`/api/parts/${id4}/documents`, undefined, {
+            raw,
+            headers: { "content-type": "multipart/form-data; boundary=b" }
+          })
+          assert.deepStrictEqual([answer.status, answer.body.originalFilename], [201, kept], JSON.stringify(sent))
+          const { response } = yield* bytesOf(answer.body.contentUrl)
+          assert.match(
+            response.headers.get("content-disposition") ?? "",
+            /^inline; filename="[ -~]*"; filename\*=UTF-8''[A-Za-z0-9%._~-]+$/u
+          )
+        }
+        assert.deepStrictEqual(yield* faults, [])
+      })
+    )
+
+    it.effect("of photos are seen upright, and may have 90 megapixels", () =>
+      Effect.gen(function* () {
+        const id4 = yield* newPart()
+        const turned = yield* Effect.promise(() =>
+          sharp({ create: { width: 80, height: 40, channels: 3, background: "red" } })
+            .withMetadata({ orientation: 6 })
+            .jpeg()
+            .toBuffer()
+        )
+        const photo = yield* uploaded(id4, turned, "turned.jpg")
+        assert.deepStrictEqual([photo.width, photo.height], [40, 80])
+        const { bytes } = yield* bytesOf(`/api/documents/${photo.id}/thumbnail?size=20`)
+        const { height, orientation, width } = yield* Effect.promise(() => sharp(bytes).metadata())
+        assert.deepStrictEqual([width, height, orientation], [10, 20, undefined])
+        const large = yield* uploaded(id4, blackPng(10_000, 9000), "large.png")
+        assert.deepStrictEqual([large.width, large.height], [10_000, 9000])
       })
     )
 
@@ -168,7 +239,7 @@ export const documentsSuite = (where: string, worldOf: typeof world) => {
         const page = yield* bytesOf(`/api/documents/${sheet.id}/thumbnail?size=300`)
         const drawn = yield* Effect.promise(() => sharp(page.bytes).metadata())
         assert.deepStrictEqual([drawn.format, drawn.width, drawn.height], ["jpeg", 232, 300])
-        for (const size of ["0", "1001", "1.5", "x", ""]) {
+        for (const size of ["0", "-1", "1001", "1e9", "1.5", "0x10", "x", "", "150&size=300"]) {
           const refused = yield* get(`/api/documents/${photo.id}/thumbnail?size=${size}`)
           assert.deepStrictEqual([refused.status, refused.body.code], [400, "invalid-request"], size)
         }
@@ -294,6 +365,12 @@ export const documentsSuite = (where: string, worldOf: typeof world) => {
         const file = (name: string, content: string) =>
           `Content-Disposition: form-data; name="${name}"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n${content}`
         const raw = (body: string) => post(`/api/parts/${id4}/documents`, undefined, { raw: body, headers: type })
+        const otherType = { "content-type": "multipart/form-data; boundary=abc" }
+        const bareType = { "content-type": "multipart/form-data" }
+        const zip = Buffer.from("504b03040a0000000000000000000000000000000000000000000500000068656c6c6f", "hex")
+        const page = Buffer.from(
+          '<!doctype html><title>x</title><script>alert(1)</script><svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
+        )
         const cases: ReadonlyArray<readonly [string, Effect.Effect<Answer, never, Http>, number, string]> = [
           ["no file", raw(form(field("title", "x"))), 400, "invalid-request"],
           ["no part", raw(form()), 400, "invalid-request"],
@@ -320,6 +397,27 @@ export const documentsSuite = (where: string, worldOf: typeof world) => {
             "unreadable-file"
           ],
           ["half a PDF", upload(id4, pdf("half").slice(0, 200)), 422, "unreadable-file"],
+          ["a file name with NUL", raw(form(file("file", "a").replace("a.png", "a\0.png"))), 400, "invalid-request"],
+          ["a file name of two lines", raw(form(file("file", "a").replace("a.png", "a\r\nb.png"))), 400, "invalid-request"],
+          ["a ZIP that is called PDF", upload(id4, zip, { filename: "a.pdf", type: "application/pdf" }), 415, "unsupported-media"],
+          ["a page with a script", upload(id4, page, { filename: "a.png", type: "image/png" }), 415, "unsupported-media"],
+          ["a page with an SVG in it", upload(id4, page, { filename: "a.svg", type: "image/svg+xml" }), 415, "unsupported-media"],
+          ["400 megapixels in 50 KB", upload(id4, blackPng(20_000, 20_000), { filename: "a.png" }), 422, "unreadable-file"],
+          ["110 megapixels", upload(id4, blackPng(11_000, 10_000), { filename: "a.png" }), 422, "unreadable-file"],
+          ["4 GiB in a small PDF", upload(id4, pagesOf([bombOf(4096)]), { filename: "a.pdf" }), 422, "unreadable-file"],
+          ["a PDF with a password", upload(id4, encrypted("secret"), { filename: "a.pdf" }), 422, "unreadable-file"],
+          [
+            "another boundary",
+            post(`/api/parts/${id4}/documents`, undefined, { raw: form(file("file", "a")), headers: otherType }),
+            400,
+            "invalid-request"
+          ],
+          [
+            "no boundary",
+            post(`/api/parts/${id4}/documents`, undefined, { raw: form(file("file", "a")), headers: bareType }),
+            400,
+            "invalid-request"
+          ],
           ["a part that is not there", upload("QQQQ", yield* image({ seed: 52 })), 404, "part-not-found"],
           [
             "no type",
@@ -336,6 +434,7 @@ export const documentsSuite = (where: string, worldOf: typeof world) => {
         }
         assert.strictEqual(yield* objectCount, before)
         assert.deepStrictEqual((yield* get(`/api/parts/${id4}/documents`)).body.items, [])
+        assert.deepStrictEqual(yield* spooled, [])
         assert.deepStrictEqual(yield* faults, [])
       })
     )
@@ -374,7 +473,7 @@ export const documentsSuite = (where: string, worldOf: typeof world) => {
     it.effect("copied while they are deleted are either there or not found", () =>
       Effect.gen(function* () {
         const [a, b] = [yield* newPart(), yield* newPart()]
-        for (let round = 0; round < 40; round++) {
+        for (let round = 0; round < 200; round++) {
           const { id } = yield* uploaded(a, yield* image({ seed: 1000 + round }))
           const [removed, copied] = yield* Effect.all(
             [send("DELETE", `/api/documents/${id}`), post(`/api/documents/${id}/copy`, { targetId4: b })],

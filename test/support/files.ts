@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { crc32, deflateSync } from "node:zlib"
 import { Effect } from "effect"
 import sharp from "sharp"
 import { Http, type SendOptions } from "./world.ts"
@@ -26,8 +27,25 @@ export const image = (
   })
 }
 
+/** A real PNG of one bit a pixel, all black. */
+export const blackPng = (width: number, height: number) => {
+  const chunk = (type: string, content: Buffer) => {
+    const named = Buffer.concat([Buffer.from(type), content])
+    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)]
+    length.writeUInt32BE(content.length)
+    sum.writeUInt32BE(crc32(named))
+    return Buffer.concat([length, named, sum])
+  }
+  const header = Buffer.alloc(13)
+  header.writeUInt32BE(width)
+  header.writeUInt32BE(height, 4)
+  header[8] = 1
+  const rows = deflateSync(Buffer.alloc((1 + Math.ceil(width / 8)) * height), { level: 1 })
+  return Buffer.concat([Buffer.from("89504e470d0a1a0a", "hex"), chunk("IHDR", header), chunk("IDAT", rows), chunk("IEND", Buffer.alloc(0))])
+}
+
 /** A PDF of so many empty pages with a text on each; another text gives other bytes. */
-export const pdf = (text = "Data sheet", pages = 1): Uint8Array => {
+export const pdf = (text = "Data sheet", pages = 1, hidden = ""): Uint8Array => {
   const escaped = text.replaceAll(/[\\()]/gu, "\\$&")
   const content = `BT /F1 24 Tf 72 700 Td (${escaped}) Tj ET`
   const kids = Array.from({ length: pages }, (_, n) => `${4 + n} 0 R`).join(" ")
@@ -39,7 +57,7 @@ export const pdf = (text = "Data sheet", pages = 1): Uint8Array => {
       { length: pages },
       () => `<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents ${4 + pages} 0 R /Resources << /Font << /F1 3 0 R >> >> >>`
     ),
-    `<< /Length ${content.length} >>\nstream\n${content}\nendstream`
+    ...[content, hidden].map((stream) => `<< /Length ${stream.length} >>\nstream\n${stream}\nendstream`)
   ]
   let file = "%PDF-1.4\n"
   const offsets = bodies.map((body, n) => {
@@ -52,6 +70,9 @@ export const pdf = (text = "Data sheet", pages = 1): Uint8Array => {
   file += `trailer\n<< /Size ${bodies.length + 1} /Root 1 0 R >>\nstartxref\n${start}\n%%EOF\n`
   return new TextEncoder().encode(file)
 }
+
+/** The same with so many bytes, most of them in an object that no page shows. */
+export const largePdf = (text: string, size: number): Uint8Array => pdf(text, 1, " ".repeat(size - 1000))
 
 /** Sends a form with one file. */
 export const upload = Effect.fnUntraced(function* (

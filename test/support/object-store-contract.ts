@@ -8,7 +8,7 @@ import { PrometheusMetrics } from "effect/observability"
 import type { ByteRange, ObjectAddress } from "#platform/objects/object.ts"
 import { ObjectStore } from "#platform/objects/object-store.ts"
 import { read } from "./exposition.ts"
-import { bytesOf, md5Of, someBytes, spooled } from "./spool.ts"
+import { bytesOf, sha256Of, someBytes, spooled } from "./spool.ts"
 
 // What is still held is the question, not what nobody has swept up yet.
 setFlagsFromString("--expose-gc")
@@ -128,7 +128,7 @@ export const objectStoreContract = (name: string, store: Layer.Layer<ObjectStore
         const store = yield* ObjectStore
         for (const size of [10, 3_000_000]) {
           const object = yield* spooled(someBytes(size))
-          const refused = yield* Effect.flip(store.put({ ...object, md5: md5Of(someBytes(1)) }))
+          const refused = yield* Effect.flip(store.put({ ...object, sha256: sha256Of(someBytes(1)) }))
           assert.strictEqual(refused._tag, "StorageUnavailable")
           assert.match(refused.message, /bytes changed/u)
           const shorter = yield* Effect.flip(store.put({ ...object, size: size + 1 }))
@@ -231,7 +231,7 @@ export const objectStoreContract = (name: string, store: Layer.Layer<ObjectStore
     it.effect("carries 100 MB both ways without holding them", () =>
       Effect.gen(function* () {
         const bytes = someBytes(100_000_000)
-        const digest = md5Of(bytes).toString("hex")
+        const digest = sha256Of(bytes)
         const object = yield* spooled(bytes)
         collectGarbage()
         const before = process.memoryUsage().arrayBuffers
@@ -243,7 +243,7 @@ export const objectStoreContract = (name: string, store: Layer.Layer<ObjectStore
         yield* Effect.forkScoped(Effect.forever(Effect.delay(look, "100 millis")))
         yield* ObjectStore.use((_) => _.put(object))
         const { body, size } = yield* ObjectStore.use((_) => _.get(object))
-        const hash = createHash("md5")
+        const hash = createHash("sha256")
         yield* Stream.runForEach(body, (chunk) => Effect.sync(() => hash.update(chunk)))
         assert.strictEqual(size, 100_000_000)
         assert.strictEqual(hash.digest("hex"), digest)

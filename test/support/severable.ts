@@ -14,12 +14,12 @@ export class Wire extends Context.Service<
 >()("test/Wire") {}
 
 /** A server whose connections to the database can be cut. */
-export const severableWorld = (name: string) =>
+export const severableWorld = (name: string, env: Record<string, string> = {}) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const straight = yield* freshDatabase(name)
       const { cut, database, mend } = yield* severable(straight)
-      return worldOn(database).pipe(Layer.merge(Layer.succeed(Wire, { cut, mend, straight })))
+      return worldOn(database, env).pipe(Layer.merge(Layer.succeed(Wire, { cut, mend, straight })))
     })
   )
 

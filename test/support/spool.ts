@@ -6,7 +6,7 @@ import type { Bucket } from "#platform/objects/object.ts"
 import type { NewObject } from "#platform/objects/object-store.ts"
 import { scratchFolder } from "./files.ts"
 
-export const md5Of = (bytes: Uint8Array) => createHash("md5").update(bytes).digest()
+export const sha256Of = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
 
 /** The bytes in a file of their own, as an upload has them when it has arrived. */
 export const spooled = (bytes: Uint8Array, options: { readonly key?: string; readonly bucket?: Bucket } = {}) =>
@@ -14,7 +14,7 @@ export const spooled = (bytes: Uint8Array, options: { readonly key?: string; rea
     const path = join(folder, "spool")
     fs.writeFileSync(path, bytes)
     const { bucket = "docs", key = `${randomUUID()}/1` } = options
-    return { bucket, key, path, size: bytes.length, md5: md5Of(bytes), mediaType: "application/octet-stream" }
+    return { bucket, key, path, size: bytes.length, sha256: sha256Of(bytes), mediaType: "application/octet-stream" }
   })
 
 /** Random bytes: what comes back in another order, or twice, is not equal to them. */

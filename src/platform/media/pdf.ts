@@ -1,8 +1,14 @@
-import { open, readFile, stat } from "node:fs/promises"
+import { type FileHandle, open, stat } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { createCanvas } from "@napi-rs/canvas"
-import { getDocument, type PDFDocumentProxy, type PDFPageProxy, VerbosityLevel } from "pdfjs-dist/legacy/build/pdf.mjs"
+import {
+  getDocument,
+  PDFDataRangeTransport,
+  type PDFDocumentProxy,
+  type PDFPageProxy,
+  VerbosityLevel
+} from "pdfjs-dist/legacy/build/pdf.mjs"
 import sharp from "sharp"
 import { type Drawn, Refusal, unreadable } from "./decoding.ts"
 import { maxPixels, scaledTo } from "./formats.ts"
@@ -13,8 +19,14 @@ const pdfjs = join(dirname(fileURLToPath(import.meta.resolve("pdfjs-dist/package
 const damaged = "The PDF is damaged or cut off."
 
 const reading = async <A>(path: string, use: (document: PDFDocumentProxy) => Promise<A>): Promise<A> => {
+  const file = await open(path)
+  const { size } = await file.stat()
+  const bytes = new Ranges(file, size)
   const loading = getDocument({
-    data: new Uint8Array(await readFile(path)),
+    range: bytes,
+    rangeChunkSize: 2 ** 18,
+    disableAutoFetch: true,
+    disableStream: true,
     cMapUrl: `${pdfjs}cmaps/`,
     cMapPacked: true,
     iccUrl: `${pdfjs}iccs/`,
@@ -24,15 +36,43 @@ const reading = async <A>(path: string, use: (document: PDFDocumentProxy) => Pro
     enableXfa: false,
     verbosity: VerbosityLevel.ERRORS
   })
-  try {
+  const used = async () => {
     const document = await loading.promise
     if (document.numPages < 1) throw new Refusal("unreadable", "The PDF has no pages.")
-    return await use(document)
-  } catch (cause) {
-    const locked = cause instanceof Error && cause.name === "PasswordException"
-    return unreadable(locked ? "The PDF can only be read with its password." : damaged)(cause)
+    return use(document)
+  }
+  try {
+    return await Promise.race([used().catch(verdict), bytes.failed])
   } finally {
     await loading.destroy().catch(() => {})
+    await file.close()
+  }
+}
+
+const verdict = (cause: unknown) => {
+  const locked = cause instanceof Error && cause.name === "PasswordException"
+  return unreadable(locked ? "The PDF can only be read with its password." : damaged)(cause)
+}
+
+/** Read where the reader looks: of a hundred megabytes its first page needs a few hundred kilobytes. */
+class Ranges extends PDFDataRangeTransport {
+  /** When the file cannot be read, which is no fault of the document. */
+  readonly failed: Promise<never>
+  readonly #fail: (cause: unknown) => void
+  readonly #file: FileHandle
+
+  constructor(file: FileHandle, size: number) {
+    super(size, null)
+    const { promise, reject } = Promise.withResolvers<never>()
+    promise.catch(() => {})
+    this.failed = promise
+    this.#fail = reject
+    this.#file = file
+  }
+
+  override requestDataRange(begin: number, end: number) {
+    const chunk = new Uint8Array(end - begin)
+    this.#file.read(chunk, 0, chunk.length, begin).then(() => this.onDataRange(begin, chunk), this.#fail)
   }
 }
 
@@ -53,7 +93,8 @@ const whole = async (path: string) => {
     const { size } = await stat(path)
     const length = Math.min(size, 64 * 1024)
     const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length)
-    const end = buffer.toString("latin1").replace(/[\s\0]+$/u, "")
+    // Not by a pattern: one that looks for blanks up to the end tries again from each of them.
+    const end = buffer.toString("latin1").replaceAll("\0", " ").trimEnd()
     if (!end.slice(-1024).includes("%%EOF")) throw new Refusal("unreadable", damaged)
   } finally {
     await file.close()

@@ -12,7 +12,7 @@ import { type ListedObject, type NewObject, ObjectStore, observed } from "./obje
 /** Objects as files below DATA_DIR/objects. An object appears under its name by a rename, so nobody ever sees half of one. */
 export const layerFiles = (dataDir: string) => Layer.effect(ObjectStore, Effect.flatMap(make(dataDir), observed))
 
-const chunkSize = 256 * 1024
+const chunkSize = 512 * 1024
 
 const make = Effect.fnUntraced(function* (dataDir: string) {
   const root = join(dataDir, "objects")
@@ -42,24 +42,30 @@ const make = Effect.fnUntraced(function* (dataDir: string) {
     kept.add(folder)
   }
 
-  const put = Effect.fnUntraced(function* ({ bucket, key, md5, path, size }: NewObject) {
+  const put = Effect.fnUntraced(function* ({ bucket, key, path, sha256, size }: NewObject) {
     // A spool file that is not there is a bug of the caller, a full table of open files is not.
     const source = yield* opened(path, "r").pipe(Effect.catchIf(isAbsent, Effect.die))
     const name = join(incoming, `${process.pid}-${randomUUID()}`)
     yield* Effect.addFinalizer(() => Effect.promise(() => fs.rm(name, { force: true }).catch(() => {})))
     const copy = yield* opened(name, "wx")
-    const hash = createHash("md5")
-    const buffer = Buffer.allocUnsafe(Math.min(chunkSize, size + 1))
-    let position = 0
-    for (;;) {
-      const { bytesRead } = yield* io(() => source.read(buffer, 0, buffer.length, position))
-      if (bytesRead === 0) break
-      const chunk = buffer.subarray(0, bytesRead)
-      hash.update(chunk)
-      yield* io(() => writeAll(copy, chunk))
-      position += bytesRead
+    const hash = createHash("sha256")
+    // One is written and hashed while the other is filled.
+    const buffers = [0, 1].map(() => Buffer.allocUnsafeSlow(Math.min(chunkSize, size + 1)))
+    const fill = async (buffer: Buffer, position: number) => {
+      const { bytesRead } = await source.read(buffer, 0, buffer.length, position)
+      return buffer.subarray(0, bytesRead)
     }
-    if (position !== size || !hash.digest().equals(md5)) return yield* Effect.fail(changed)
+    let position = 0
+    let chunk = yield* io(() => fill(buffers[0]!, 0))
+    for (let n = 1; chunk.length > 0; n++) {
+      const full = chunk
+      position += full.length
+      chunk = yield* io(async () => {
+        const [next] = await Promise.all([fill(buffers[n % 2]!, position), writeAll(copy, full), hash.update(full)])
+        return next
+      })
+    }
+    if (position !== size || hash.digest("hex") !== sha256) return yield* Effect.fail(changed)
     yield* io(async () => {
       await copy.sync()
       const folder = folderOf(bucket, key)

@@ -2,13 +2,14 @@ import { Cause, Clock, Context, Effect, type Exit, Metric, type Scope, Stream } 
 import type { StorageUnavailable } from "../http/problems.ts"
 import { startAtZero } from "../telemetry/metrics.ts"
 import type { Bucket, ByteRange, ObjectAddress, ObjectMissing } from "./object.ts"
+import { passed } from "./passing.ts"
 
 /** Bytes to be stored: a file that stays as it is until the put has ended, so that it can be sent again. */
 export interface NewObject extends ObjectAddress {
   readonly path: string
   readonly size: number
-  /** The 16 bytes of the digest. What arrives with another one is refused. */
-  readonly md5: Uint8Array
+  /** In lower-case hexadecimal. What arrives with another one is refused. */
+  readonly sha256: string
   readonly mediaType: string
 }
 
@@ -98,7 +99,10 @@ export const observed = (store: Operations): Effect.Effect<ObjectStore["Service"
       Effect.map(watch("get", { ...at(address), ...address.range }, store.get(address)), ({ body, size }) => ({
         size,
         body: body.pipe(
-          Stream.tap((chunk) => counted("read", chunk.length)),
+          Stream.tap((chunk) => {
+            passed(chunk.length)
+            return counted("read", chunk.length)
+          }),
           Stream.tapError(() => Metric.update(Metric.withAttributes(operations, { operation: "read", outcome: "unavailable" }), 1))
         )
       })),

@@ -25,8 +25,6 @@ export interface Staged {
   readonly size: number
   /** Of all bytes, in lower-case hexadecimal. */
   readonly sha256: string
-  /** The 16 bytes of the digest, with which a store checks what it received. */
-  readonly md5: Uint8Array
 }
 
 /** Staged bytes and what they are. */

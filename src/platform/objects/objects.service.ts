@@ -101,7 +101,7 @@ export class Objects extends Context.Service<
         const place = { bucket, key: `${staged.sha256}/${yield* uuidv7}` }
         yield* repo.announce(place)
         // When this fails or is interrupted, nobody knows whether the bytes arrived. The announcement stays for the sweeper.
-        yield* files.put({ ...place, path: staged.path, size: staged.size, md5: staged.md5, mediaType })
+        yield* files.put({ ...place, path: staged.path, size: staged.size, sha256: staged.sha256, mediaType })
         return place
       })
 

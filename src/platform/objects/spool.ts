@@ -1,10 +1,11 @@
 import { createHash, randomUUID } from "node:crypto"
-import { mkdir, open, readdir, rm } from "node:fs/promises"
+import { type FileHandle, mkdir, open, readdir, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { Context, Effect, Layer, type Scope, Stream } from "effect"
 import { AppConfig } from "../config.ts"
 import { StorageUnavailable } from "../http/problems.ts"
 import { type Staged, TooLarge } from "./object.ts"
+import { passed } from "./passing.ts"
 
 /** The folder where bytes wait until they are whole and known. */
 export class Spool extends Context.Service<
@@ -37,20 +38,48 @@ export class Spool extends Context.Service<
             io(() => open(path, "wx", 0o600)),
             (file) => Effect.ignore(io(() => file.close().finally(() => rm(path, { force: true }))))
           )
-          const [sha256, md5] = [createHash("sha256"), createHash("md5")]
+          const sha256 = createHash("sha256")
           let size = 0
+          let waiting: Array<Uint8Array> = []
+          let length = 0
+          // One write is under way while the next bytes arrive and are hashed.
+          let written: Promise<void> = Promise.resolve()
+          const flush = io(async () => {
+            await written
+            written = writeAll(file, waiting)
+            written.catch(() => {})
+            waiting = []
+            length = 0
+          })
           yield* Stream.runForEach(bytes, (chunk): Effect.Effect<void, TooLarge | StorageUnavailable> => {
             size += chunk.length
             if (size > maxBytes) return Effect.fail(new TooLarge({ maxBytes }))
             sha256.update(chunk)
-            md5.update(chunk)
-            return io(() => file.writeFile(chunk))
+            waiting.push(chunk)
+            length += chunk.length
+            passed(chunk.length)
+            return length < atOnce ? Effect.void : flush
           })
-          return { path, size, sha256: sha256.digest("hex"), md5: md5.digest() }
+          yield* flush
+          yield* io(() => written)
+          return { path, size, sha256: sha256.digest("hex") }
         })
       })
     })
   )
+}
+
+const atOnce = 512 * 1024
+
+const writeAll = async (file: FileHandle, chunks: ReadonlyArray<Uint8Array>) => {
+  for (let rest = chunks; rest.length > 0; ) {
+    let { bytesWritten } = await file.writev(rest)
+    rest = rest.flatMap((chunk) => {
+      const done = Math.min(bytesWritten, chunk.length)
+      bytesWritten -= done
+      return done === chunk.length ? [] : [chunk.subarray(done)]
+    })
+  }
 }
 
 /** Folders of processes that are not there any more. */
