@@ -226,10 +226,10 @@ const fileGone: Failure = {
 const progressOf = (run: JobRun<ImportReport>): Watcher<never> => {
   let all = 0
   return {
-    started: (rows) => {
-      all = rows
-      return run.progress(0, `0 of ${rows} rows`)
-    },
+    started: (rows) =>
+      Effect.sync(() => {
+        all = rows
+      }),
     rows: (_, { rejected, rows }) =>
       run.progress((100 * rows) / Math.max(all, 1), `${rows} of ${all} rows${rejected === 0 ? "" : `, ${rejected} rejected`}`)
   }
