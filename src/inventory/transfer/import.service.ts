@@ -132,8 +132,7 @@ export class Imports extends Context.Service<
                 const batch = yield* inOne
                   ? (written as Effect.Effect<Batch>)
                   : aloneInTransaction(course === undefined ? written : Effect.tap(written, course.commit))
-                if (inOne && rows.length === batchSize && isPowerOfFour(firstRow / batchSize + 1))
-                  yield* repo.analyze as Effect.Effect<void>
+                if (rows.length === batchSize && isPowerOfFour(firstRow / batchSize + 1)) yield* repo.analyze
                 yield* take(batch)
               })
             )
