@@ -10,6 +10,7 @@ import { SellerLinksApi } from "#inventory/sellers/seller-links.api.ts"
 import { SellersApi } from "#inventory/sellers/sellers.api.ts"
 import { StockApi } from "#inventory/stock/stock.api.ts"
 import { ExportApi } from "#inventory/transfer/export.api.ts"
+import { ImportApi } from "#inventory/transfer/import.api.ts"
 import { TypesApi } from "#inventory/types/types.api.ts"
 import { ChangesApi } from "#platform/changes/changes.api.ts"
 import { EventsApi } from "#platform/events/events.api.ts"
@@ -33,6 +34,7 @@ export class Api extends HttpApi.make("partwright")
     SearchApi,
     DashboardApi,
     ExportApi,
+    ImportApi,
     ChangesApi,
     JobsApi,
     EventsApi,

@@ -16,7 +16,7 @@ export interface Received {
  * What every form with a file may have; longer texts and more parts are refused while they arrive. The file has a limit of its own, where
  * it is staged; without a word about the whole form, that of JSON bodies would hold.
  */
-export const formLimits = { maxParts: 8, maxFieldSize: "16 KiB", maxTotalSize: "1 TiB" } as const
+export const formLimits = { maxParts: 16, maxFieldSize: "16 KiB", maxTotalSize: "1 TiB" } as const
 
 type Stage = (
   bytes: Stream.Stream<Uint8Array, Multipart.MultipartError>,
