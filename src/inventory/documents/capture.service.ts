@@ -64,14 +64,10 @@ export class LinkCapture extends Context.Service<
         Effect.gen(function* () {
           const { charset, finalUrl, headers, mediaType, staged } = yield* fetch(url, largest)
           const beginning = yield* readBeginning(staged.path)
+          const neither = new UnsupportedLinkContent({ detail: "At this address is neither a page, nor a PDF, nor an image." })
+          if (staged.size === 0) return yield* neither
           if (!isPage(beginning, mediaType)) {
-            const is = yield* media
-              .inspect(staged.path, staged.size)
-              .pipe(
-                Effect.catchTag("UnsupportedMedia", () =>
-                  Effect.fail(new UnsupportedLinkContent({ detail: "At this address is neither a page, nor a PDF, nor an image." }))
-                )
-              )
+            const is = yield* media.inspect(staged.path, staged.size).pipe(Effect.catchTag("UnsupportedMedia", () => Effect.fail(neither)))
             return { kind: "file" as const, staged, is, filename: nameFrom(headers["content-disposition"] ?? null, finalUrl), finalUrl }
           }
           const facts = factsOf(pageText(beginning, charset), finalUrl)

@@ -1,6 +1,6 @@
 import { type Token, Tokenizer, TokenizerMode } from "parse5"
 import { Problem } from "#platform/http/problems.ts"
-import { fileName } from "./document.ts"
+import { fileName, unseen } from "./document.ts"
 
 export class LinkUnreachable extends Problem<LinkUnreachable>()("LinkUnreachable", {
   code: "link-unreachable",
@@ -90,7 +90,12 @@ const tagsOf = (html: string) => {
 const firstLine = (text: string) =>
   text
     .split(/[\r\n]+/u)
-    .map((line) => line.replaceAll(/[\p{Cc}\p{Cs}\s]+/gu, " ").trim())
+    .map((line) =>
+      line
+        .replaceAll(/[\p{Cc}\p{Cs}\s]+/gu, " ")
+        .replaceAll(unseen, "")
+        .trim()
+    )
     .find((line) => line !== "")
 
 const shorten = (text: string) => {
@@ -148,11 +153,15 @@ export const pageText = (bytes: Uint8Array, charset: string | null) => {
 
 /** The file name that a server gives (RFC 6266), else the last step of the address. */
 export const nameFrom = (contentDisposition: string | null, address: string): string | null => {
-  const extended = /filename\*\s*=\s*(?:utf-8|iso-8859-1)'[^']*'([^;]+)/iu.exec(contentDisposition ?? "")?.[1]
+  const [, charset, extended] = /filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'([^;]+)/iu.exec(contentDisposition ?? "") ?? []
+  const read = /^utf/iu.test(charset ?? "") ? decoded : latin1
   const plain = /filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))/iu.exec(contentDisposition ?? "")
   const last = URL.parse(address)?.pathname.split("/").at(-1)
-  return fileName(decoded(extended?.trim()) ?? plain?.[1]?.replaceAll(/\\(.)/gu, "$1") ?? plain?.[2] ?? decoded(last) ?? "")
+  return fileName(read(extended?.trim()) ?? plain?.[1]?.replaceAll(/\\(.)/gu, "$1") ?? plain?.[2] ?? decoded(last) ?? "")
 }
+
+const latin1 = (text: string | undefined) =>
+  text?.replaceAll(/%([0-9a-f]{2})/giu, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)))
 
 const decoded = (text: string | undefined) => {
   try {

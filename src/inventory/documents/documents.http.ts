@@ -7,6 +7,7 @@ import { download } from "#platform/http/download.ts"
 import { Answers, type IdempotencyKeyInUse, type IdempotencyKeyReused, type Once } from "#platform/http/idempotency.ts"
 import { created, etag, versioned } from "#platform/http/preconditions.ts"
 import { decodeFields, receiveFile } from "#platform/http/upload.ts"
+import { largestOf } from "#platform/media/sniff.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
 import { PartIds } from "../parts/part-ids.service.ts"
 import { Document, fileName, UploadFields } from "./document.ts"
@@ -43,15 +44,18 @@ export const DocumentsHttp = HttpApiBuilder.group(
           return yield* answers.around(request, [JSON.stringify(payload)], (once) => documents.link(id4, payload, answered(once)))
         }
         yield* partIds.require(id4)
-        const { fields, filename, staged } = yield* receiveFile(payload, { stage: objects.stage, maxBytes: maxUploadBytes })
+        const { fields, filename, staged } = yield* receiveFile(payload, {
+          stage: objects.stage,
+          maxBytes: (head) => Math.min(maxUploadBytes, largestOf(head))
+        })
         const { title } = yield* decodeUpload(fields)
         const upload = { staged, filename: fileName(filename), title: title ?? null }
         return yield* answers.around(request, [staged.sha256, filename, title ?? ""], (once) =>
           documents.upload(id4, upload, answered(once))
         )
       }, Effect.scoped),
-      setCover: ({ params, payload }) => documents.setCover(params.id4, payload.documentId),
-      removeCover: ({ params }) => documents.removeCover(params.id4),
+      setCover: ({ headers, params, payload }) => documents.setCover(params.id4, payload.documentId, headers["if-match"]),
+      removeCover: ({ headers, params }) => documents.removeCover(params.id4, headers["if-match"]),
       get: ({ params }) => Effect.map(documents.get(params.id), versioned),
       edit: ({ headers, params, payload }) => Effect.map(documents.edit(params.id, payload, headers["if-match"]), versioned),
       remove: ({ headers, params }) => documents.remove(params.id, headers["if-match"]),

@@ -61,8 +61,13 @@ export class Documents extends Context.Service<
     readonly edit: (id: string, edit: DocumentEdit, ifMatch: IfMatch) => Effect.Effect<Document, DocumentNotFound | PreconditionFailed>
     readonly remove: (id: string, ifMatch: IfMatch) => Effect.Effect<void, DocumentNotFound | PreconditionFailed>
     readonly copy: (id: string, copy: DocumentCopy) => Effect.Effect<Document, DocumentNotFound | NotAnImage | Missing>
-    readonly setCover: (id4: string, id: string) => Effect.Effect<Document, DocumentNotFound | Missing>
-    readonly removeCover: (id4: string) => Effect.Effect<void, Missing>
+    /** A cover that is chosen is an edit of the part, and `ifMatch` its version. */
+    readonly setCover: (
+      id4: string,
+      id: string,
+      ifMatch: IfMatch
+    ) => Effect.Effect<Document, DocumentNotFound | Missing | PreconditionFailed>
+    readonly removeCover: (id4: string, ifMatch: IfMatch) => Effect.Effect<void, Missing | PreconditionFailed>
   }
 >()("inventory/Documents") {
   static readonly layerNoDeps = Layer.effect(
@@ -264,14 +269,16 @@ export class Documents extends Context.Service<
           )
         ),
 
-        setCover: Effect.fn("Documents.setCover")((id4, id) =>
+        setCover: Effect.fn("Documents.setCover")((id4, id, ifMatch) =>
           db.transaction(
             Effect.gen(function* () {
               yield* lockPart(id4)
+              yield* checkVersion(ifMatch, yield* repo.partVersion(id4))
               const document = yield* kept(id)
               if (document.partId4 !== id4) return yield* notFound(id)
               if (document.isCover) return asDocument(document)
               yield* repo.setCover(id4, id)
+              yield* repo.raisePart(id4)
               const after = asDocument(yield* Effect.orDie(kept(id)))
               yield* changes.record(coverChange(id4, after.id))
               return after
@@ -279,12 +286,14 @@ export class Documents extends Context.Service<
           )
         ),
 
-        removeCover: Effect.fn("Documents.removeCover")((id4) =>
+        removeCover: Effect.fn("Documents.removeCover")((id4, ifMatch) =>
           db.transaction(
             Effect.gen(function* () {
               yield* lockPart(id4)
+              yield* checkVersion(ifMatch, yield* repo.partVersion(id4))
               if (!(yield* repo.hasCover(id4))) return
               yield* repo.setCover(id4, null)
+              yield* repo.raisePart(id4)
               yield* changes.record(coverChange(id4, null))
             })
           )

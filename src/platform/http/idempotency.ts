@@ -67,7 +67,7 @@ export class Answers extends Context.Service<
       request: Request,
       whatMakesItTheSame: ReadonlyArray<string>,
       work: (once: Once) => Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
-    ) => Effect.Effect<HttpServerResponse.HttpServerResponse, E | IdempotencyKeyReused, R>
+    ) => Effect.Effect<HttpServerResponse.HttpServerResponse, E | IdempotencyKeyInUse | IdempotencyKeyReused, R>
   }
 >()("platform/Answers") {
   static readonly layer = Layer.effect(
@@ -95,7 +95,7 @@ export class Answers extends Context.Service<
             sql<{ readonly free: boolean }>`select pg_try_advisory_xact_lock(hashtextextended(${scope}, 7)) as free`
           )
           if (lock?.free !== true) {
-            return yield* new IdempotencyKeyInUse({ detail: `The request with the Idempotency-Key ${key} is still running.` })
+            return yield* inUse(key)
           }
           const given = yield* earlier(scope, key, bodyHash)
           if (given !== undefined) return given
@@ -108,14 +108,23 @@ export class Answers extends Context.Service<
           return response
         }) as Once
 
+      // Of this process. A request of another one that is as quick does the same work, and finds the answer when it wants to write.
+      const underWay = new Set<string>()
+
       return Answers.of({
         once,
         around: Effect.fnUntraced(function* (request, whatMakesItTheSame, work) {
           const key = keyOf(request)
           if (key === undefined) return yield* work((answer) => answer)
           const bodyHash = hash(JSON.stringify(whatMakesItTheSame))
-          const given = yield* earlier(yield* scopeOf(request, key), key, bodyHash)
-          return given ?? (yield* work(once(request, key, bodyHash)))
+          const scope = yield* scopeOf(request, key)
+          const given = yield* earlier(scope, key, bodyHash)
+          if (given !== undefined) return given
+          return yield* Effect.acquireUseRelease(
+            Effect.suspend(() => (underWay.has(scope) ? Effect.fail(inUse(key)) : Effect.sync(() => underWay.add(scope)))),
+            () => work(once(request, key, bodyHash)),
+            () => Effect.sync(() => underWay.delete(scope))
+          )
         })
       })
     })
@@ -154,6 +163,8 @@ export class Idempotent extends HttpApiMiddleware.Service<Idempotent>()("platfor
     })
   )
 }
+
+const inUse = (key: string) => new IdempotencyKeyInUse({ detail: `The request with the Idempotency-Key ${key} is still running.` })
 
 /** A key that does not fit is refused together with everything else that does not fit. */
 export const keyOf = ({ headers }: HttpServerRequest.HttpServerRequest): string | undefined => {

@@ -215,7 +215,7 @@ export class RequestTookTooLong extends Problem<RequestTookTooLong>()("RequestTo
   help: "The work was stopped at the time limit of one request and rolled back. Try again later or ask for less at once."
 }) {}
 
-type AnyProblem = {
+export type AnyProblem = {
   readonly type: string
   readonly title: string
   readonly status: number

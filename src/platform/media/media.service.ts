@@ -35,6 +35,7 @@ export class Media extends Context.Service<
         const decoders = yield* makeDecoders({
           // Memory is what a decoder may need most: a hundred megapixels of a progressive JPEG are 700 MB.
           parallel: Math.min(jobConcurrency, availableParallelism(), 4),
+          wait: "30 seconds",
           time: "20 seconds",
           memory: 2 ** 30,
           idle: "30 seconds",
