@@ -45,7 +45,7 @@ export default Effect.gen(function* () {
   yield* sql`create index jobs_entity_index on jobs (entity_type, entity_id, id) where entity_id is not null`
   yield* sql`create index jobs_finished_index on jobs (finished_at) where finished_at is not null`
   // What the relay has to tell the broker.
-  yield* sql`create index jobs_unpublished_index on jobs (run_at, id) where state = 'queued' and published_at is null`
+  yield* sql`create index jobs_unpublished_index on jobs (priority desc, run_at, id) where state = 'queued' and published_at is null`
 
   yield* sql`create table schedule_runs (
     name text collate "C",

@@ -3,6 +3,7 @@ import { HttpServer } from "effect/http"
 import { AppConfig } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { Listener, layer as Listening } from "#platform/http/listen.ts"
+import { QueueLayer } from "#platform/jobs/jobs.layer.ts"
 import { Runner } from "#platform/jobs/runner.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { httpTracing, layer as Otlp } from "#platform/telemetry/otlp.ts"
@@ -68,7 +69,7 @@ const start = Effect.fnUntraced(function* (role: ServerRole, scopes: Scopes) {
     const { connection, embedded, failed } = yield* connect(role === "worker" ? "command" : "server", { shared: role !== "serve" }).pipe(
       Scope.provide(scopes.database)
     )
-    const application = Application(connection, role === "serve" ? "migrate" : "check")
+    const application = QueueLayer.pipe(Layer.provideMerge(Application(connection, role === "serve" ? "migrate" : "check")))
     const Below = Listening.pipe(Layer.provideMerge(application))
     const Working = Listening.pipe(Layer.provideMerge(Work), Layer.provideMerge(application))
     const Served = {

@@ -169,6 +169,7 @@ const settings = {
   s3ForcePathStyle: boolean("S3_FORCE_PATH_STYLE", true),
   s3BucketDocs: bucketName("S3_BUCKET_DOCS", "inventory-docs"),
   s3BucketImages: bucketName("S3_BUCKET_IMAGES", "inventory-images"),
+  amqpUrl: optionalUrl("AMQP_URL", ["amqp:", "amqps:"], true),
   authAllowOpenNetwork: boolean("AUTH_ALLOW_OPEN_NETWORK", false),
   corsOrigins: list("CORS_ORIGINS", "origins such as https://app.example.org, separated by commas", isOrigin),
   fetchAllowHosts: list(

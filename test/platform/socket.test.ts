@@ -6,6 +6,7 @@ import { SqlClient } from "effect/sql"
 import { AppConfig } from "#platform/config.ts"
 import { layer as Listening } from "#platform/http/listen.ts"
 import { registry } from "#platform/http/problems.ts"
+import { QueueLayer } from "#platform/jobs/jobs.layer.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { Application, serve } from "../../src/server.ts"
 import { freshDatabase } from "../support/postgres.ts"
@@ -26,6 +27,7 @@ const server = (env: Record<string, string>) =>
       Listened.pipe(
         Layer.provideMerge(serve),
         Layer.provideMerge(Listening),
+        Layer.provideMerge(QueueLayer),
         Layer.provideMerge(Application(connectionOf(database))),
         Layer.provideMerge(AppConfig.fromEnv({ PORT: "0", ...env })),
         Layer.provideMerge(NodeServices.layer)
@@ -241,7 +243,7 @@ layer(server({}), { excludeTestServices: true, timeout: "60 seconds" })("a proce
       const ready = yield* nextAnswer(socket)
       assert.deepStrictEqual(
         [ready?.status, ready?.body],
-        [200, { status: "ok", checks: { database: "ok", objects: "ok", process: "ok" } }]
+        [200, { status: "ok", checks: { database: "ok", objects: "ok", queue: "ok", process: "ok" } }]
       )
 
       yield* beginStop
@@ -251,7 +253,7 @@ layer(server({}), { excludeTestServices: true, timeout: "60 seconds" })("a proce
       assert.isUndefined(yield* nextAnswer(socket))
       const stopping = yield* exchange(port, head("GET /readyz"))
       assertProblem(stopping, 503, "not-ready")
-      assert.deepStrictEqual(stopping?.body.checks, { database: "ok", objects: "ok", process: "stopping" })
+      assert.deepStrictEqual(stopping?.body.checks, { database: "ok", objects: "ok", queue: "ok", process: "stopping" })
     }).pipe(Effect.scoped)
   )
 })

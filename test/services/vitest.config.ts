@@ -8,7 +8,12 @@ export default defineConfig({
     root: fileURLToPath(new URL("../..", import.meta.url)),
     include: ["test/inventory/**/*.test.ts", "test/platform/**/*.test.ts", "test/services/**/*.test.ts"],
     exclude: ["test/platform/embedded-postgres.test.ts", "test/platform/object-store*.test.ts"],
-    globalSetup: ["test/services/outside-postgres.ts", "test/services/ceph.ts", "test/support/global-setup.ts"],
+    globalSetup: [
+      "test/services/outside-postgres.ts",
+      "test/services/ceph.ts",
+      "test/services/rabbitmq.ts",
+      "test/support/global-setup.ts"
+    ],
     pool: "forks",
     // Whoever asks first starts Ceph, for all files after it.
     maxWorkers: 1,

@@ -23,8 +23,8 @@ export const severableWorld = (name: string, env: Record<string, string> = {}) =
     })
   )
 
-/** The database behind a wire that can be cut: connections break, new ones are refused, until it is mended. */
-export const severable = (database: Database) =>
+/** A server, such as the database, behind a wire that can be cut: connections break, new ones are refused, until it is mended. */
+export const severable = <Place extends Pick<Database, "host" | "port">>(database: Place) =>
   Effect.gen(function* () {
     const sockets = new Set<Socket>()
     let isCut = false
@@ -52,7 +52,7 @@ export const severable = (database: Database) =>
     const address = server.address()
     const port = typeof address === "object" && address !== null ? address.port : 0
     return {
-      database: { ...database, host: "127.0.0.1", port } satisfies Database,
+      database: { ...database, host: "127.0.0.1", port },
       cut: Effect.sync(() => {
         isCut = true
         for (const socket of sockets) socket.destroy()

@@ -2,6 +2,7 @@ import { NodeHttpServer, NodeServices } from "@effect/platform-node"
 import { Context, Effect, Layer, type Scope } from "effect"
 import { HttpEffect, type HttpServerRequest } from "effect/http"
 import { AppConfig } from "#platform/config.ts"
+import { QueueLayer } from "#platform/jobs/jobs.layer.ts"
 import { Application, httpApp, Work } from "../../src/server.ts"
 import { scratchFolder } from "./files.ts"
 import { type Database, freshDatabase } from "./postgres.ts"
@@ -71,6 +72,7 @@ export const worldOn = (database: Database, env: Record<string, string> = {}) =>
     Effect.map(scratchFolder, (folder) =>
       makeHttp.pipe(
         Layer.provideMerge(Work),
+        Layer.provideMerge(QueueLayer),
         Layer.provideMerge(Application(connectionOf(database))),
         Layer.provideMerge(AppConfig.fromEnv({ DATA_DIR: folder, ...env })),
         Layer.provideMerge(NodeServices.layer)

@@ -2,6 +2,7 @@ import { Console, Effect, Layer, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { onApplication } from "../../command.ts"
 import { type Job, jobStates } from "./job.ts"
+import { QueueLayer } from "./jobs.layer.ts"
 import { Jobs } from "./jobs.service.ts"
 import { Runner } from "./runner.ts"
 
@@ -59,7 +60,7 @@ const runOnce = <E, R>(work: Layer.Layer<Runner, E, R>) =>
       const { idle, settled } = yield* Runner
       yield* idle
       yield* Console.log(`${settled()} attempts ended`)
-    }).pipe(onApplication(work))
+    }).pipe(onApplication(work.pipe(Layer.provideMerge(QueueLayer))))
   ).pipe(Command.withDescription("Do all jobs that are due, beside whoever else works, then end"))
 
 /** `work` is what runs jobs here: every feature's. */

@@ -6,6 +6,7 @@ import { DocumentedApi } from "#api.ts"
 import { AppConfig } from "../config.ts"
 import { Db } from "../db/db.ts"
 import { Problem, RouteNotFound, registry, toResponse } from "../http/problems.ts"
+import { Queue } from "../jobs/queue.ts"
 import { Objects } from "../objects/objects.service.ts"
 import { Metrics } from "../telemetry/metrics.ts"
 import { Lifecycle } from "./lifecycle.ts"
@@ -35,27 +36,32 @@ const Home = HttpRouter.add(
   )
 )
 
-/** 200 only when everything a request needs answers and the process is not about to stop. */
-const Readyz = HttpRouter.use(
-  Effect.fnUntraced(function* (router) {
-    const db = yield* Db
-    const lifecycle = yield* Lifecycle
-    const objects = yield* Objects
-    yield* router.add(
-      "GET",
-      "/readyz",
-      Effect.gen(function* () {
-        const state = <E extends { readonly detail?: string }>(check: Effect.Effect<void, E>) =>
-          Effect.match(check, { onSuccess: () => "ok", onFailure: ({ detail }) => detail ?? "unavailable" })
-        const [database, files] = yield* Effect.all([state(db.ping), state(objects.check)], { concurrency: 2 })
-        const checks = { database, objects: files, process: lifecycle.stopping() ? "stopping" : "ok" }
-        const failed = Object.entries(checks).filter(([, state]) => state !== "ok")
-        if (failed.length === 0) return HttpServerResponse.jsonUnsafe({ status: "ok", checks })
-        return toResponse(new NotReady({ detail: failed.map(([name, state]) => `${name}: ${state}`).join("; "), checks }))
-      })
-    )
-  })
-)
+/**
+ * 200 only when everything that the process needs answers and it is not about to stop. Requests need no broker: what they ask for waits
+ * until it is back.
+ */
+const Readyz = (what: { readonly needsQueue: boolean }) =>
+  HttpRouter.use(
+    Effect.fnUntraced(function* (router) {
+      const db = yield* Db
+      const lifecycle = yield* Lifecycle
+      const objects = yield* Objects
+      const queue = yield* Queue
+      yield* router.add(
+        "GET",
+        "/readyz",
+        Effect.gen(function* () {
+          const state = <E extends { readonly detail?: string }>(check: Effect.Effect<void, E>) =>
+            Effect.match(check, { onSuccess: () => "ok", onFailure: ({ detail }) => detail ?? "unavailable" })
+          const [database, files, jobs] = yield* Effect.all([state(db.ping), state(objects.check), state(queue.check)], { concurrency: 3 })
+          const checks = { database, objects: files, queue: jobs, process: lifecycle.stopping() ? "stopping" : "ok" }
+          const failed = Object.entries(checks).filter(([name, state]) => state !== "ok" && (name !== "queue" || what.needsQueue))
+          if (failed.length === 0) return HttpServerResponse.jsonUnsafe({ status: "ok", checks })
+          return toResponse(new NotReady({ detail: failed.map(([name, state]) => `${name}: ${state}`).join("; "), checks }))
+        })
+      )
+    })
+  )
 
 const MetricsPage = HttpRouter.use(
   Effect.fnUntraced(function* (router) {
@@ -145,8 +151,10 @@ const tagOf = (response: HttpServerResponse.HttpServerResponse) => {
   return tag
 }
 
-/** What every process answers, also one that only works. */
-export const ProbesHttp = Layer.mergeAll(Healthz, Readyz, MetricsPage, Problems)
+const probes = (what: { readonly needsQueue: boolean }) => Layer.mergeAll(Healthz, Readyz(what), MetricsPage, Problems)
+
+/** What a process answers that only works. */
+export const ProbesHttp = probes({ needsQueue: true })
 
 /** What is served besides the API: probes, metrics, the contract, the explanations of problems. */
-export const SystemHttp = Layer.mergeAll(Home, ProbesHttp, Contract)
+export const SystemHttp = Layer.mergeAll(Home, probes({ needsQueue: false }), Contract)
