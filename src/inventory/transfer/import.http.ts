@@ -1,17 +1,17 @@
 import { Effect, Layer, Schema } from "effect"
-import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "#api.ts"
 import { AppConfig } from "#platform/config.ts"
 import { download } from "#platform/http/download.ts"
-import { Answers, hash, keyOf } from "#platform/http/idempotency.ts"
+import { Answers } from "#platform/http/idempotency.ts"
 import { decodeFields, receiveFile } from "#platform/http/upload.ts"
 import { Job } from "#platform/jobs/job.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
 import { fileName } from "../documents/document.ts"
 import { largestFile } from "./csv.ts"
 import { ImportFields } from "./import-job.ts"
-import { ImportJobs, type Within } from "./import-jobs.service.ts"
+import { ImportJobs } from "./import-jobs.service.ts"
 
 const decodeOptions = decodeFields(ImportFields)
 const encode = Schema.encodeSync(Job)
@@ -33,14 +33,9 @@ export const ImportHttp = HttpApiBuilder.group(
           maxBytes: Math.min(largestFile, maxUploadBytes)
         })
         const options = { ...(yield* decodeOptions(fields)), source: fileName(filename) }
-        const key = keyOf(request)
-        const once = key === undefined ? <A>(answer: A) => answer : answers.once(key, hash(JSON.stringify([staged.sha256, options])))
-        const within = ((made) =>
-          once(Effect.map(made, accepted)).pipe(Effect.provideService(HttpServerRequest.HttpServerRequest, request))) as Within<
-          HttpServerResponse.HttpServerResponse,
-          never
-        >
-        return yield* imports.accept({ staged, options }, within)
+        return yield* answers.around(request, [staged.sha256, JSON.stringify(options)], (once) =>
+          imports.accept({ staged, options }, (made) => once(Effect.map(made, accepted)))
+        )
       }, Effect.scoped),
       report: ({ params }) => Effect.flatMap(imports.report(params.jobId), download)
     })
