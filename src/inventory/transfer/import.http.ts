@@ -4,18 +4,23 @@ import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "#api.ts"
 import { AppConfig } from "#platform/config.ts"
 import { download } from "#platform/http/download.ts"
-import { Answers } from "#platform/http/idempotency.ts"
+import { Answers, type IdempotencyKeyInUse, type IdempotencyKeyReused, type Once } from "#platform/http/idempotency.ts"
 import { decodeFields, receiveFile } from "#platform/http/upload.ts"
 import { Job } from "#platform/jobs/job.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
 import { fileName } from "../documents/document.ts"
 import { largestFile } from "./csv.ts"
 import { ImportFields } from "./import-job.ts"
-import { ImportJobs } from "./import-jobs.service.ts"
+import { ImportJobs, type Within } from "./import-jobs.service.ts"
 
 const decodeOptions = decodeFields(ImportFields)
 const encode = Schema.encodeSync(Job)
 const accepted = (job: Job) => HttpServerResponse.jsonUnsafe(encode(job), { status: 202, headers: { location: `/api/jobs/${job.id}` } })
+
+const answered =
+  (once: Once): Within<HttpServerResponse.HttpServerResponse, IdempotencyKeyInUse | IdempotencyKeyReused> =>
+  (made) =>
+    once(Effect.map(made, accepted))
 
 export const ImportHttp = HttpApiBuilder.group(
   Api,
@@ -34,7 +39,7 @@ export const ImportHttp = HttpApiBuilder.group(
         })
         const options = { ...(yield* decodeOptions(fields)), source: fileName(filename) }
         return yield* answers.around(request, [staged.sha256, JSON.stringify(options)], (once) =>
-          imports.accept({ staged, options }, (made) => once(Effect.map(made, accepted)))
+          imports.accept({ staged, options }, answered(once))
         )
       }, Effect.scoped),
       report: ({ params }) => Effect.flatMap(imports.report(params.jobId), download)
