@@ -14,9 +14,12 @@ import { Http, world } from "../support/world.ts"
 const fixture = readFileSync(new URL("fixtures/workshop.csv", import.meta.url))
 const everything = { createTypes: "true", createSellers: "true", createBoxes: "true" }
 
-/** Everything that an import can leave behind. */
+/** Everything that an import can leave behind, once those before have let go of their files. */
 const traces = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
+  yield* sql`select from imports where file_id is not null`.pipe(
+    Effect.repeat({ until: ({ length }) => length === 0, schedule: Schedule.spaced("10 millis") })
+  )
   const tables = ["parts", "part_types", "sellers", "boxes", "part_locations", "stock_operations", "objects", "imports", "import_batches"]
   const counts = yield* Effect.forEach([...tables, "object_uploads"], (table) =>
     Effect.map(sql<{ readonly rows: number }>`select count(*)::int as rows from ${sql(table)}`, ([found]) => [table, found?.rows] as const)
@@ -208,6 +211,8 @@ HALF-3,=1+1,Half type,ten,1,1,\0
       assert.strictEqual(lines.length, 3)
       assert.strictEqual(lines[2], "4,rejected,,pinCount|quantity,pinCount: Expected a whole number; quantity: Expected a whole number")
       // Its file is gone with its end, before anybody settles anything.
+      const sql = yield* SqlClient.SqlClient
+      assert.deepStrictEqual(yield* sql`select file_id from imports where job_id = ${job.id}::uuid`, [{ file_id: null }])
       assert.deepStrictEqual(yield* since(before), { imports: 1, objects: 1 })
 
       const again = yield* post(`/api/jobs/${job.id}/retry`, {})
