@@ -12,7 +12,7 @@ import { applicationOn, enqueue, scripted } from "../support/workers.ts"
 const leaseMs = 60_000
 const error = { code: "told", detail: "As told." }
 
-const claimOne = (kind: string) => JobsRepo.use(({ claim }) => claim({ kinds: [kind], limit: 1, worker: "test", leaseMs }))
+const claimOne = (kind: string) => JobsRepo.use(({ claim }) => claim({ kinds: [{ kind, most: 1 }], limit: 1, worker: "test", leaseMs }))
 
 /** A job of a kind of its own, brought into the state. */
 const jobIn = (state: JobState) =>
@@ -40,7 +40,7 @@ const befall = (event: JobEvent, { claim, id, kind }: Subject) =>
     const happened = (found: ReadonlyArray<unknown>) => found.length === 1
     const held = { id, claim }
     const events: Record<JobEvent, Effect.Effect<boolean | string>> = {
-      claim: Effect.map(repo.claim({ kinds: [kind], limit: 1, worker: "test", leaseMs }), happened),
+      claim: Effect.map(repo.claim({ kinds: [{ kind, most: 1 }], limit: 1, worker: "test", leaseMs }), happened),
       complete: Effect.map(repo.complete([{ ...held, result: 1 }]), happened),
       fail: Effect.map(repo.fail([{ ...held, error, result: null, retryInMs: null }]), happened),
       requeue: Effect.map(repo.requeue([held]), happened),
@@ -216,7 +216,7 @@ const step = (draws: Draws, paper: Paper, kind: ReturnType<typeof scripted>) =>
     }
     if (verb === "claim") {
       const limit = 1 + draws.below(4)
-      const claimed = yield* repo.claim({ kinds: [kind.name], limit, worker: "test", leaseMs })
+      const claimed = yield* repo.claim({ kinds: [{ kind: kind.name, most: limit }], limit, worker: "test", leaseMs })
       const expected = paper.claim(kind.name, limit)
       assert.deepStrictEqual(
         claimed.map(({ id }) => id),
@@ -352,7 +352,7 @@ layer(Layer.unwrap(Effect.map(freshDatabase("jobsmodel"), applicationOn)), { exc
                 if (draws.chance(0.1)) yield* Effect.ignore(jobs.cancel(id))
                 if (draws.chance(0.2)) yield* retried
                 const claimed = yield* repo.claim({
-                  kinds: [kind.name],
+                  kinds: [{ kind: kind.name, most: 2 }],
                   limit: 2,
                   worker: `w${n}`,
                   leaseMs: draws.chance(0.2) ? -1 : leaseMs
