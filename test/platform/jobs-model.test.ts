@@ -11,6 +11,8 @@ import { applicationOn, enqueue, scripted } from "../support/workers.ts"
 
 const leaseMs = 60_000
 const error = { code: "told", detail: "As told." }
+const failing = { error, result: null, progress: 0, message: null }
+const done = { result: 1, message: null }
 
 const claimOne = (kind: string) => JobsRepo.use(({ claim }) => claim({ kinds: [{ kind, most: 1 }], limit: 1, worker: "test", leaseMs }))
 
@@ -24,8 +26,8 @@ const jobIn = (state: JobState) =>
     if (state === "queued") return { id, claim: 0, kind: kind.name }
     const [claimed] = yield* claimOne(kind.name)
     const held = { id, claim: claimed?.claim ?? 0 }
-    if (state === "succeeded") yield* repo.complete([{ ...held, result: 1 }])
-    if (state === "failed") yield* repo.fail([{ ...held, error, result: null, retryInMs: null }])
+    if (state === "succeeded") yield* repo.complete([{ ...held, ...done }])
+    if (state === "failed") yield* repo.fail([{ ...held, ...failing, retryInMs: null }])
     if (state === "cancelled") yield* jobs.cancel(id)
     return { ...held, kind: kind.name }
   })
@@ -41,8 +43,8 @@ const befall = (event: JobEvent, { claim, id, kind }: Subject) =>
     const held = { id, claim }
     const events: Record<JobEvent, Effect.Effect<boolean | string>> = {
       claim: Effect.map(repo.claim({ kinds: [{ kind, most: 1 }], limit: 1, worker: "test", leaseMs }), happened),
-      complete: Effect.map(repo.complete([{ ...held, result: 1 }]), happened),
-      fail: Effect.map(repo.fail([{ ...held, error, result: null, retryInMs: null }]), happened),
+      complete: Effect.map(repo.complete([{ ...held, ...done }]), happened),
+      fail: Effect.map(repo.fail([{ ...held, ...failing, retryInMs: null }]), happened),
       requeue: Effect.map(repo.requeue([held]), happened),
       cancel: jobs.cancel(id).pipe(
         Effect.as(true),
@@ -240,11 +242,11 @@ const step = (draws: Draws, paper: Paper, kind: ReturnType<typeof scripted>) =>
     const isMine = (found: ReadonlyArray<unknown>, expected: boolean) => assert.strictEqual(found.length === 1, expected)
     switch (verb) {
       case "complete":
-        return isMine(yield* repo.complete([{ ...held, result: 1 }]), paper.complete(job, claim))
+        return isMine(yield* repo.complete([{ ...held, ...done }]), paper.complete(job, claim))
       case "fail": {
         const again = draws.pick(["now", "later", "never"] as const)
         const retryInMs = { now: 0, later: 3_600_000, never: null }[again]
-        return isMine(yield* repo.fail([{ ...held, error, result: null, retryInMs }]), paper.fail(job, claim, again))
+        return isMine(yield* repo.fail([{ ...held, ...failing, retryInMs }]), paper.fail(job, claim, again))
       }
       case "requeue":
         return isMine(yield* repo.requeue([held]), paper.requeue(job, claim))
@@ -309,8 +311,8 @@ layer(Layer.unwrap(Effect.map(freshDatabase("jobsmodel"), applicationOn)), { exc
         const sql = yield* SqlClient.SqlClient
         for (const stale of [claim - 1, claim + 1]) {
           const held = { id, claim: stale }
-          assert.deepStrictEqual(yield* repo.complete([{ ...held, result: 1 }]), [])
-          assert.deepStrictEqual(yield* repo.fail([{ ...held, error, result: null, retryInMs: 0 }]), [])
+          assert.deepStrictEqual(yield* repo.complete([{ ...held, ...done }]), [])
+          assert.deepStrictEqual(yield* repo.fail([{ ...held, ...failing, retryInMs: 0 }]), [])
           assert.deepStrictEqual(yield* repo.requeue([held]), [])
           assert.deepStrictEqual(yield* repo.renew([held], leaseMs), [])
           assert.deepStrictEqual(yield* repo.progress(held, 50, "stale"), [])
@@ -359,9 +361,9 @@ layer(Layer.unwrap(Effect.map(freshDatabase("jobsmodel"), applicationOn)), { exc
                 })
                 if (draws.chance(0.3)) yield* db.transaction(repo.reap)
                 for (const held of claimed) {
-                  if (draws.chance(0.2)) yield* repo.complete([{ ...held, result: n }])
+                  if (draws.chance(0.2)) yield* repo.complete([{ ...held, ...done }])
                   else if (draws.chance(0.5)) yield* repo.requeue([held])
-                  else yield* repo.fail([{ ...held, error, result: null, retryInMs: held.attempt < held.maxAttempts ? 0 : null }])
+                  else yield* repo.fail([{ ...held, ...failing, retryInMs: held.attempt < held.maxAttempts ? 0 : null }])
                 }
               }
             })

@@ -55,9 +55,17 @@ export interface Held {
   readonly claim: number
 }
 
-export interface Failing extends Held {
-  readonly error: JobError
+/** How a job ends: with the last it has said, which may not have been written yet. */
+interface Ending extends Held {
+  readonly message: string | null
   readonly result: unknown
+}
+
+export type Completing = Ending
+
+export interface Failing extends Ending {
+  readonly error: JobError
+  readonly progress: number
   /** Null: it stays failed. */
   readonly retryInMs: number | null
 }
@@ -195,11 +203,12 @@ const make = Effect.gen(function* () {
         select j.id from jobs j join held h on j.id = h.id and j.claim = h.claim where j.state = 'running'`),
 
     /** Those that could be completed. */
-    complete: (jobs: ReadonlyArray<Held & { readonly result: unknown }>) =>
+    complete: (jobs: ReadonlyArray<Completing>) =>
       Ids(sql`
         with done as (
-          update jobs j set state = 'succeeded', progress = 100, result = h.result, error = null, finished_at = now(), lease_until = null
-          from json_to_recordset(${JSON.stringify(jobs)}::json) as h (id uuid, claim bigint, result jsonb)
+          update jobs j set state = 'succeeded', progress = 100, message = coalesce(h.message, j.message), result = h.result, error = null,
+            finished_at = now(), lease_until = null
+          from json_to_recordset(${JSON.stringify(jobs)}::json) as h (id uuid, claim bigint, result jsonb, message text)
           where j.id = h.id and j.claim = h.claim and j.state = 'running' returning j.*
         ), told as (${eventsOf("done", "'succeeded'")})
         select id from done`),
@@ -209,9 +218,11 @@ const make = Effect.gen(function* () {
       Ended(sql`
         with ended as (
           update jobs j set state = case when h."retryInMs" is null then 'failed' else 'queued' end, error = h.error, result = h.result,
+            progress = greatest(j.progress, h.progress), message = coalesce(h.message, j.message),
             finished_at = case when h."retryInMs" is null then now() end, lease_until = null, published_at = null,
             run_at = case when h."retryInMs" is null then j.run_at else now() + h."retryInMs" * interval '1 millisecond' end
-          from json_to_recordset(${JSON.stringify(jobs)}::json) as h (id uuid, claim bigint, error jsonb, result jsonb, "retryInMs" float8)
+          from json_to_recordset(${JSON.stringify(jobs)}::json)
+            as h (id uuid, claim bigint, error jsonb, result jsonb, progress integer, message text, "retryInMs" float8)
           where j.id = h.id and j.claim = h.claim and j.state = 'running' returning j.*
         ), told as (${eventsOf("ended", "case when state = 'failed' then 'failed' else 'queued' end")})
         select id, state from ended`),

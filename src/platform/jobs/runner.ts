@@ -30,7 +30,7 @@ import { JobHandlers, type Registered } from "./handlers.ts"
 import { backoff, type JobError } from "./job.ts"
 import type { Completed, HandlerError, JobRun } from "./job-kind.ts"
 import { JobSignals } from "./job-signals.ts"
-import { type Claimed, type Failing, type Held, JobsRepo } from "./jobs.repo.ts"
+import { type Claimed, type Completing, type Failing, type Held, JobsRepo } from "./jobs.repo.ts"
 import { Queue } from "./queue.ts"
 import { isStorableJson, storableText } from "./storable.ts"
 import { spanOf } from "./trace-context.ts"
@@ -47,6 +47,9 @@ class Lost extends Data.TaggedError("Lost") {}
 interface Running extends Held {
   readonly kind: string
   readonly fiber: Deferred.Deferred<Fiber.Fiber<void>>
+  progress: number
+  /** What it has said and is told as soon as it may be, by a fiber of its own. */
+  untold: { message: string | null } | undefined
   /** Why it is interrupted. */
   reason?: "cancelled" | "lost" | "stopping"
 }
@@ -138,21 +141,21 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     })
 
   // What ends at about the same time is written together.
-  const completions = yield* batched<Held & { readonly result: unknown }, boolean>((jobs) =>
+  const completions = yield* batched<Completing, boolean>((jobs) =>
     Effect.map(Effect.tap(repo.complete(jobs), announce), (done) => areIn(done, jobs))
   )
   const failures = yield* batched<Failing, boolean>((jobs) =>
     Effect.map(Effect.tap(repo.fail(jobs), Effect.andThen(announce, signals.wake)), (ended) => areIn(ended, jobs))
   )
 
-  const progressOf = (job: Running, from: number) => {
-    let progress = from
+  const ending = ({ claim, id, progress, untold }: Running) => ({ id, claim, progress, message: untold?.message ?? null })
+
+  const progressOf = (job: Running) => {
     let toldAt = Number.NEGATIVE_INFINITY
-    /** What is to be told as soon as it may be, by a fiber of its own. */
-    let waiting: { message: string | null } | undefined
     const tell = (message: string | null) =>
       Effect.gen(function* () {
         toldAt = Number(yield* Clock.monotonicTimeNanos) / 1e6
+        const { progress } = job
         const told = yield* repo.progress(job, progress, message)
         if (told.length === 0) return
         yield* events.send({ topic: "job", action: "progress", entity: "job", id: job.id, said: { kind: job.kind, progress, message } })
@@ -164,17 +167,18 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     return (percent: number, message?: string) =>
       Effect.gen(function* () {
         // Also when it is no number.
-        if (percent > progress) progress = Math.min(100, Math.floor(percent))
-        const words = message === undefined ? (waiting?.message ?? null) : storableText(message, 1000)
+        if (percent > job.progress) job.progress = Math.min(100, Math.floor(percent))
+        const words = message === undefined ? (job.untold?.message ?? null) : storableText(message, 1000)
         const inMs = progressPace - (Number(yield* Clock.monotonicTimeNanos) / 1e6 - toldAt)
-        if (waiting !== undefined) waiting.message = words
+        if (job.untold !== undefined) job.untold.message = words
         else if (inMs <= 0) yield* tell(words)
         else {
           const mine = { message: words }
-          waiting = mine
+          job.untold = mine
           const later = Effect.suspend(() => {
-            waiting = undefined
-            return running.get(job.id) === job ? tell(mine.message) : Effect.void
+            if (running.get(job.id) !== job) return Effect.void
+            job.untold = undefined
+            return tell(mine.message)
           })
           yield* Effect.forkIn(Effect.delay(later, Duration.millis(inMs)), jobs)
         }
@@ -187,18 +191,18 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         const again = retryable && claimed.attempt < claimed.maxAttempts
         const policy = { first: Duration.toMillis(kind.backoff.first), most: Duration.toMillis(kind.backoff.most) }
         const retryInMs = again ? backoff(policy, claimed.attempt, yield* Random.next) : null
-        if (!(yield* failures({ id: job.id, claim: job.claim, error, result, retryInMs }))) return yield* new Lost()
+        if (!(yield* failures({ ...ending(job), error, result, retryInMs }))) return yield* new Lost()
         return again ? ("retried" as const) : ("failed" as const)
       })
     const run: JobRun<unknown> = {
       id: job.id,
       attempt: claimed.attempt,
       isLastAttempt: claimed.attempt >= claimed.maxAttempts,
-      progress: progressOf(job, claimed.progress),
+      progress: progressOf(job),
       complete: (result) =>
         Effect.gen(function* () {
           const encoded = yield* encode(kind.result, result)
-          const done = yield* repo.complete([{ id: job.id, claim: job.claim, result: encoded }])
+          const done = yield* repo.complete([{ ...ending(job), result: encoded }])
           if (done.length === 0) return yield* Effect.die(new Lost())
           yield* db.afterCommit(announce)
           return completed
@@ -219,7 +223,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       const exit = yield* Effect.exit(Effect.interruptible(work))
       if (Exit.isSuccess(exit)) {
         if (exit.value === undefined) return "succeeded" as const
-        return (yield* completions({ id: job.id, claim: job.claim, ...exit.value })) ? ("succeeded" as const) : yield* new Lost()
+        return (yield* completions({ ...ending(job), ...exit.value })) ? ("succeeded" as const) : yield* new Lost()
       }
       if (job.reason !== undefined) return yield* Effect.interrupt
       if (Cause.squash(exit.cause) instanceof Lost) return yield* new Lost()
@@ -284,7 +288,8 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     Effect.gen(function* () {
       const registered = handlers.get(claimed.kind)
       if (registered === undefined) return yield* Effect.die(new Error(`claimed a job of the unknown kind ${claimed.kind}`))
-      const job: Running = { id: claimed.id, claim: claimed.claim, kind: claimed.kind, fiber: yield* Deferred.make<Fiber.Fiber<void>>() }
+      const { claim, id, kind, progress } = claimed
+      const job: Running = { id, claim, kind, progress, untold: undefined, fiber: yield* Deferred.make<Fiber.Fiber<void>>() }
       running.set(job.id, job)
       yield* empty.close
       // Interrupted by name only, so that the reason is known: the scope's end comes after `stop`.
