@@ -14,7 +14,8 @@ import { scratchFolder } from "./files.ts"
 import type { Database } from "./postgres.ts"
 import { connectionOf } from "./world.ts"
 
-type Script = (run: JobRun<number>) => Effect.Effect<number | Completed, HandlerError, Db | SqlClient.SqlClient>
+export type Work = Effect.Effect<number | Completed, HandlerError, Db | SqlClient.SqlClient>
+type Script = (run: JobRun<number>) => Work
 
 const scripts = new Map<string, Script>()
 const Scripted = Schema.Struct({ script: Schema.String })
