@@ -1,5 +1,6 @@
 import { connect, createServer, type Socket } from "node:net"
 import { Context, Effect, Layer } from "effect"
+import { Work } from "../../src/server.ts"
 import { type Database, freshDatabase } from "./postgres.ts"
 import { worldOn } from "./world.ts"
 
@@ -14,12 +15,12 @@ export class Wire extends Context.Service<
 >()("test/Wire") {}
 
 /** A server whose connections to the database can be cut. */
-export const severableWorld = (name: string, env: Record<string, string> = {}) =>
+export const severableWorld = (name: string, env: Record<string, string> = {}, work: typeof Work = Work) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const straight = yield* freshDatabase(name)
       const { cut, database, mend } = yield* severable(straight)
-      return worldOn(database, env).pipe(Layer.merge(Layer.succeed(Wire, { cut, mend, straight })))
+      return worldOn(database, env, work).pipe(Layer.merge(Layer.succeed(Wire, { cut, mend, straight })))
     })
   )
 

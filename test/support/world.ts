@@ -63,15 +63,16 @@ const beginning = async (response: Response) => {
   return new TextDecoder().decode(first?.value)
 }
 
-/** Everything the server runs, on a fresh database; give environment variables for what a test wants otherwise. */
-export const world = (env: Record<string, string> = {}) => Layer.unwrap(Effect.map(freshDatabase(), (database) => worldOn(database, env)))
+/** Everything the server runs, on a fresh database; give environment variables for what a test wants otherwise, or other work. */
+export const world = (env: Record<string, string> = {}, work: typeof Work = Work) =>
+  Layer.unwrap(Effect.map(freshDatabase(), (database) => worldOn(database, env, work)))
 
 /** The same on a database that the test has made. */
-export const worldOn = (database: Database, env: Record<string, string> = {}) =>
+export const worldOn = (database: Database, env: Record<string, string> = {}, work: typeof Work = Work) =>
   Layer.unwrap(
     Effect.map(scratchFolder, (folder) =>
       makeHttp.pipe(
-        Layer.provideMerge(Work),
+        Layer.provideMerge(work),
         Layer.provideMerge(QueueLayer),
         Layer.provideMerge(Application(connectionOf(database))),
         Layer.provideMerge(AppConfig.fromEnv({ DATA_DIR: folder, ...env })),

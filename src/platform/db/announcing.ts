@@ -10,12 +10,12 @@ const pace = "10 millis"
  * change 12 writers committed 600 to 3,000 changes a second where they commit 3,500 to 8,000 without. A notification is lost with the
  * process that owes it, so whoever waits for one must also look by itself.
  */
-export const announcing = (channel: string) =>
+export const announcing = (channel: string, payload = "") =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const wanted = yield* Queue.sliding<void>(1)
     yield* Queue.take(wanted).pipe(
-      Effect.andThen(run(sql`select pg_notify(${channel}, '')`)),
+      Effect.andThen(run(sql`select pg_notify(${channel}, ${payload})`)),
       Effect.catchCause((cause) => Effect.logDebug(`nobody was told on ${channel}`, cause)),
       Effect.andThen(Effect.sleep(pace)),
       Effect.forever,

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto"
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer, PubSub, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
@@ -5,8 +6,10 @@ import { announcing } from "../db/announcing.ts"
 import { run } from "../db/db.ts"
 import { listenOn } from "../db/listening.ts"
 
-// No payload: a job may be due. Otherwise the id of a job that was cancelled while it ran.
 const channel = "partwright_jobs"
+
+// A job may be due, as a process says that has this name. Every other payload is the id of a job that was cancelled while it ran.
+const wakeUp = "wake "
 
 /** What processes tell each other about jobs. It only hurries: whoever listens also looks by itself, because signals get lost. */
 export class JobSignals extends Context.Service<
@@ -26,12 +29,15 @@ export class JobSignals extends Context.Service<
     Effect.gen(function* () {
       const client = yield* PgClient.PgClient
       const sql = yield* SqlClient.SqlClient
+      const mine = wakeUp + randomUUID()
       // The slowest listener loses the oldest: it looks by itself.
       const payloads = yield* PubSub.sliding<string>(4096)
       yield* Effect.gen(function* () {
         const arrived = yield* listenOn(channel)
-        yield* PubSub.publish(payloads, "")
-        yield* Effect.forever(Effect.flatMap(arrived, (all) => PubSub.publishAll(payloads, all)))
+        yield* PubSub.publish(payloads, wakeUp)
+        // What this process says itself it has heard at once.
+        const others = Effect.map(arrived, (all) => all.filter((payload) => payload !== mine))
+        yield* Effect.forever(Effect.flatMap(others, (all) => PubSub.publishAll(payloads, all)))
       }).pipe(
         Effect.scoped,
         Effect.provideService(PgClient.PgClient, client),
@@ -47,14 +53,14 @@ export class JobSignals extends Context.Service<
             Stream.concat(
               Stream.succeed(undefined),
               Stream.fromSubscription(subscription).pipe(
-                Stream.filter((payload) => payload === ""),
+                Stream.filter((payload) => payload.startsWith(wakeUp)),
                 Stream.map(() => undefined)
               )
             )
           )
         ),
-        cancelled: Stream.filter(heard, (payload) => payload !== ""),
-        wake: yield* announcing(channel),
+        cancelled: Stream.filter(heard, (payload) => !payload.startsWith(wakeUp)),
+        wake: Effect.andThen(PubSub.publish(payloads, mine), yield* announcing(channel, mine)),
         cancel: (id) => run(sql`select pg_notify(${channel}, ${id})`)
       })
     })

@@ -44,14 +44,28 @@ export const Claimed = Schema.Struct({
 })
 export type Claimed = typeof Claimed.Type
 
+/** A kind that a worker could run now, and how many of it. */
+export interface Wanted {
+  readonly kind: string
+  readonly most: number
+}
+
 export interface Held {
   readonly id: string
   readonly claim: number
 }
 
-export interface Failing extends Held {
-  readonly error: JobError
+/** How a job ends: with the last it has said, which may not have been written yet. */
+interface Ending extends Held {
+  readonly message: string | null
   readonly result: unknown
+}
+
+export type Completing = Ending
+
+export interface Failing extends Ending {
+  readonly error: JobError
+  readonly progress: number
   /** Null: it stays failed. */
   readonly retryInMs: number | null
 }
@@ -124,26 +138,31 @@ const make = Effect.gen(function* () {
       return yield* withTotal(page.toPage(found), params, count(sql`select count(*)::int as count from jobs j where ${where}`))
     }),
 
-    /** The most urgent due jobs of the kinds, now this worker's. The kinds are taken in the order in which they stand. */
+    /** The most urgent due jobs, now this worker's. Of equal urgency the kinds are taken in the order in which they stand. */
     claim: Effect.fnUntraced(function* (options: {
-      readonly kinds: ReadonlyArray<string>
+      readonly kinds: ReadonlyArray<Wanted>
       readonly limit: number
       readonly worker: string
       readonly leaseMs: number
     }) {
       // Each level of lateral is one probe of the index, and rows are locked one by one: no more than are taken.
       const found = yield* ClaimedRows(sql`
-        with due as materialized (
-          select found.id
+        with found as materialized (
+          select found.id, found.kind, found.priority, found.run_at, found.most
           from generate_series(2, 0, -1) as level (priority)
           cross join lateral (
-            select next.id from unnest(${options.kinds}::text[]) as wanted (kind)
+            select next.id, wanted.kind, level.priority, next.run_at, wanted.most
+            from unnest(${options.kinds.map(({ kind }) => kind)}::text[], ${options.kinds.map(({ most }) => most)}::int[]) as wanted (kind, most)
             cross join lateral (
-              select j.id from jobs j
+              select j.id, j.run_at from jobs j
               where j.state = 'queued' and j.kind = wanted.kind and j.priority = level.priority and j.run_at <= now()
-              order by j.run_at, j.id limit ${options.limit} for update skip locked
+              order by j.run_at, j.id limit least(wanted.most, ${options.limit}::int) for update skip locked
             ) next limit ${options.limit}
           ) found limit ${options.limit}
+        ), due as materialized (
+          -- A kind with a limit may have been found at several priorities.
+          select id from (select id, most, row_number() over (partition by kind order by priority desc, run_at, id) as nth from found) counted
+          where nth <= most
         ), claimed as (
           update jobs j set state = 'running', claim = j.claim + 1, attempt = j.attempt + 1, worker = ${options.worker},
             lease_until = clock_timestamp() + ${options.leaseMs} * interval '1 millisecond', started_at = now(), message = null
@@ -169,12 +188,19 @@ const make = Effect.gen(function* () {
         (found) => (found._tag === "Some" ? found.value.inMs : null)
       ),
 
-    /** Those of the jobs that are still this worker's; their leases run anew from now. */
+    /**
+     * Those of the jobs that are still this worker's; their leases run anew from now. One whose end is about to be committed is locked: it
+     * must not keep the others from being renewed.
+     */
     renew: (jobs: ReadonlyArray<Held>, leaseMs: number) =>
       Ids(sql`
-        update jobs j set lease_until = clock_timestamp() + ${leaseMs} * interval '1 millisecond'
-        from json_to_recordset(${held(jobs)}::json) as h (id uuid, claim bigint)
-        where j.id = h.id and j.claim = h.claim and j.state = 'running' returning j.id`),
+        with held as materialized (select id, claim from json_to_recordset(${held(jobs)}::json) as h (id uuid, claim bigint)),
+        free as materialized (
+          select j.id from jobs j join held h on j.id = h.id and j.claim = h.claim where j.state = 'running' for no key update of j skip locked
+        ), renewed as (
+          update jobs j set lease_until = clock_timestamp() + ${leaseMs} * interval '1 millisecond' from free where j.id = free.id
+        )
+        select j.id from jobs j join held h on j.id = h.id and j.claim = h.claim where j.state = 'running'`),
 
     /** Whether the job is still this worker's. If so, nobody can take it over or cancel it before the transaction ends. */
     hold: ({ claim, id }: Held) =>
@@ -185,11 +211,12 @@ const make = Effect.gen(function* () {
       ) as Effect.Effect<boolean, never, Transaction>,
 
     /** Those that could be completed. */
-    complete: (jobs: ReadonlyArray<Held & { readonly result: unknown }>) =>
+    complete: (jobs: ReadonlyArray<Completing>) =>
       Ids(sql`
         with done as (
-          update jobs j set state = 'succeeded', progress = 100, result = h.result, error = null, finished_at = now(), lease_until = null
-          from json_to_recordset(${JSON.stringify(jobs)}::json) as h (id uuid, claim bigint, result jsonb)
+          update jobs j set state = 'succeeded', progress = 100, message = coalesce(h.message, j.message), result = h.result, error = null,
+            finished_at = now(), lease_until = null
+          from json_to_recordset(${JSON.stringify(jobs)}::json) as h (id uuid, claim bigint, result jsonb, message text)
           where j.id = h.id and j.claim = h.claim and j.state = 'running' returning j.*
         ), told as (${eventsOf("done", "'succeeded'")})
         select id from done`),
@@ -199,9 +226,11 @@ const make = Effect.gen(function* () {
       Ended(sql`
         with ended as (
           update jobs j set state = case when h."retryInMs" is null then 'failed' else 'queued' end, error = h.error, result = h.result,
+            progress = greatest(j.progress, h.progress), message = coalesce(h.message, j.message),
             finished_at = case when h."retryInMs" is null then now() end, lease_until = null, published_at = null,
             run_at = case when h."retryInMs" is null then j.run_at else now() + h."retryInMs" * interval '1 millisecond' end
-          from json_to_recordset(${JSON.stringify(jobs)}::json) as h (id uuid, claim bigint, error jsonb, result jsonb, "retryInMs" float8)
+          from json_to_recordset(${JSON.stringify(jobs)}::json)
+            as h (id uuid, claim bigint, error jsonb, result jsonb, progress integer, message text, "retryInMs" float8)
           where j.id = h.id and j.claim = h.claim and j.state = 'running' returning j.*
         ), told as (${eventsOf("ended", "case when state = 'failed' then 'failed' else 'queued' end")})
         select id, state from ended`),
@@ -228,10 +257,14 @@ const make = Effect.gen(function* () {
       ), told as (${eventsOf("ended", "case when state = 'failed' then 'failed' else 'queued' end")})
       select id, state from ended`),
 
+    /** Never waits: the handler's own transaction may have locked the job, which is about to end then. */
     progress: ({ claim, id }: Held, percent: number, message: string | null) =>
       Ids(sql`
-        update jobs set progress = greatest(progress, ${percent}), message = coalesce(${message}::text, message)
-        where id = ${id}::uuid and claim = ${claim} and state = 'running' returning id`),
+        with mine as materialized (
+          select id from jobs where id = ${id}::uuid and claim = ${claim} and state = 'running' for no key update skip locked
+        )
+        update jobs j set progress = greatest(progress, ${percent}), message = coalesce(${message}::text, message)
+        from mine where j.id = mine.id returning j.id`),
 
     /** Undefined when there is no such job; else its state before. */
     cancel: Effect.fn("JobsRepo.cancel")(function* (id: string) {

@@ -132,10 +132,12 @@ export class Jobs extends Context.Service<
         retry: Effect.fn("Jobs.retry")((id) =>
           db.transaction(
             Effect.gen(function* () {
-              const { state } = yield* existing(id)
-              if (!(yield* repo.retry(id))) return yield* new JobNotFailed({ detail: `The job is ${state}, not failed.` })
+              yield* existing(id)
+              const isDone = yield* repo.retry(id)
+              const job = yield* found(id)
+              if (!isDone) return yield* new JobNotFailed({ detail: `The job is ${job.state}, not failed.` })
               yield* told
-              return yield* found(id)
+              return job
             })
           )
         )

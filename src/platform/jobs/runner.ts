@@ -21,6 +21,7 @@ import {
 } from "effect"
 import { Announcer } from "../changes/announcer.ts"
 import { Db } from "../db/db.ts"
+import { unavailable } from "../db/sql-errors.ts"
 import { Events } from "../events/events.service.ts"
 import { CurrentRequest } from "../http/request.ts"
 import { startAtZero } from "../telemetry/metrics.ts"
@@ -29,8 +30,9 @@ import { JobHandlers, type Registered } from "./handlers.ts"
 import { backoff, type JobError } from "./job.ts"
 import type { Completed, HandlerError, JobRun } from "./job-kind.ts"
 import { JobSignals } from "./job-signals.ts"
-import { type Claimed, type Failing, type Held, JobsRepo } from "./jobs.repo.ts"
+import { type Claimed, type Completing, type Failing, type Held, JobsRepo } from "./jobs.repo.ts"
 import { Queue } from "./queue.ts"
+import { isStorableJson, storableText } from "./storable.ts"
 import { spanOf } from "./trace-context.ts"
 
 interface RunnerOptions {
@@ -45,6 +47,9 @@ class Lost extends Data.TaggedError("Lost") {}
 interface Running extends Held {
   readonly kind: string
   readonly fiber: Deferred.Deferred<Fiber.Fiber<void>>
+  progress: number
+  /** What it has said and is told as soon as it may be, by a fiber of its own. */
+  untold: { message: string | null } | undefined
   /** Why it is interrupted. */
   reason?: "cancelled" | "lost" | "stopping"
 }
@@ -110,6 +115,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
   )
   yield* Metric.update(runningHere, 0)
 
+  const jobs = yield* Effect.scope
   const running = new Map<string, Running>()
   /** Opened when a slot has become free. */
   const changed = yield* Latch.make(false)
@@ -135,29 +141,47 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     })
 
   // What ends at about the same time is written together.
-  const completions = yield* batched<Held & { readonly result: unknown }, boolean>((jobs) =>
+  const completions = yield* batched<Completing, boolean>((jobs) =>
     Effect.map(Effect.tap(repo.complete(jobs), announce), (done) => areIn(done, jobs))
   )
   const failures = yield* batched<Failing, boolean>((jobs) =>
     Effect.map(Effect.tap(repo.fail(jobs), Effect.andThen(announce, signals.wake)), (ended) => areIn(ended, jobs))
   )
 
-  const progressOf = (job: Running, from: number) => {
-    let [told, at] = [from, Number.NEGATIVE_INFINITY]
+  const ending = ({ claim, id, progress, untold }: Running) => ({ id, claim, progress, message: untold?.message ?? null })
+
+  const progressOf = (job: Running) => {
+    let toldAt = Number.NEGATIVE_INFINITY
+    const tell = (message: string | null) =>
+      Effect.gen(function* () {
+        toldAt = Number(yield* Clock.monotonicTimeNanos) / 1e6
+        const { progress } = job
+        const told = yield* repo.progress(job, progress, message)
+        if (told.length === 0) return
+        yield* events.send({ topic: "job", action: "progress", entity: "job", id: job.id, said: { kind: job.kind, progress, message } })
+      }).pipe(
+        // Seen at once, also while the handler's transaction is open; and no reason to fail.
+        db.outside,
+        Effect.catchCause((cause) => Effect.logDebug("progress could not be told", cause))
+      )
     return (percent: number, message?: string) =>
       Effect.gen(function* () {
-        const now = Number(yield* Clock.monotonicTimeNanos) / 1e6
-        const whole = Math.max(told, Math.min(100, Math.floor(percent)))
-        if (now - at < 500) return
-        ;[told, at] = [whole, now]
-        const words = message?.slice(0, 1000) ?? null
-        const event = { topic: "job", action: "progress", entity: "job", id: job.id } as const
-        const said = { kind: job.kind, progress: whole, message: words }
-        yield* Effect.andThen(repo.progress(job, whole, words), events.send({ ...event, said })).pipe(
-          // Seen at once, also while the handler's transaction is open; and no reason to fail.
-          db.outside,
-          Effect.catchCause((cause) => Effect.logDebug("progress could not be told", cause))
-        )
+        // Also when it is no number.
+        if (percent > job.progress) job.progress = Math.min(100, Math.floor(percent))
+        const words = message === undefined ? (job.untold?.message ?? null) : storableText(message, 1000)
+        const inMs = progressPace - (Number(yield* Clock.monotonicTimeNanos) / 1e6 - toldAt)
+        if (job.untold !== undefined) job.untold.message = words
+        else if (inMs <= 0) yield* tell(words)
+        else {
+          const mine = { message: words }
+          job.untold = mine
+          const later = Effect.suspend(() => {
+            if (running.get(job.id) !== job) return Effect.void
+            job.untold = undefined
+            return tell(mine.message)
+          })
+          yield* Effect.forkIn(Effect.delay(later, Duration.millis(inMs)), jobs)
+        }
       })
   }
 
@@ -167,19 +191,19 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         const again = retryable && claimed.attempt < claimed.maxAttempts
         const policy = { first: Duration.toMillis(kind.backoff.first), most: Duration.toMillis(kind.backoff.most) }
         const retryInMs = again ? backoff(policy, claimed.attempt, yield* Random.next) : null
-        if (!(yield* failures({ id: job.id, claim: job.claim, error, result, retryInMs }))) return yield* new Lost()
+        if (!(yield* failures({ ...ending(job), error, result, retryInMs }))) return yield* new Lost()
         return again ? ("retried" as const) : ("failed" as const)
       })
     const run: JobRun<unknown> = {
       id: job.id,
       attempt: claimed.attempt,
       isLastAttempt: claimed.attempt >= claimed.maxAttempts,
-      progress: progressOf(job, claimed.progress),
+      progress: progressOf(job),
       hold: Effect.flatMap(repo.hold(job), (mine) => (mine ? Effect.void : Effect.die(new Lost()))),
       complete: (result) =>
         Effect.gen(function* () {
           const encoded = yield* encode(kind.result, result)
-          const done = yield* repo.complete([{ id: job.id, claim: job.claim, result: encoded }])
+          const done = yield* repo.complete([{ ...ending(job), result: encoded }])
           if (done.length === 0) return yield* Effect.die(new Lost())
           yield* db.afterCommit(announce)
           return completed
@@ -200,7 +224,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       const exit = yield* Effect.exit(Effect.interruptible(work))
       if (Exit.isSuccess(exit)) {
         if (exit.value === undefined) return "succeeded" as const
-        return (yield* completions({ id: job.id, claim: job.claim, ...exit.value })) ? ("succeeded" as const) : yield* new Lost()
+        return (yield* completions({ ...ending(job), ...exit.value })) ? ("succeeded" as const) : yield* new Lost()
       }
       if (job.reason !== undefined) return yield* Effect.interrupt
       if (Cause.squash(exit.cause) instanceof Lost) return yield* new Lost()
@@ -209,10 +233,20 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         return yield* fail({ code: "timeout", detail: `The job took longer than ${Duration.format(kind.timeout)}.` }, true)
       }
       if (error !== undefined) return yield* fail({ code: error.code, detail: detailOf(error) }, isRetryable(error), resultOf(error))
+      const away = unavailable(Cause.squash(exit.cause))
+      if (away !== undefined) return yield* fail({ code: away.code, detail: detailOf(away) }, true)
       yield* Effect.logError("a job failed unexpectedly", exit.cause)
       return yield* fail({ code: "internal-error", detail: "Something went wrong in the server. Its log says what." }, true)
     })
   }
+
+  const putBack = (jobs: ReadonlyArray<Held>) =>
+    repo.requeue(jobs).pipe(
+      Effect.tap(Effect.andThen(signals.wake, announce)),
+      Effect.catchCause((cause) =>
+        Effect.as(Effect.logWarning("jobs could not be put back: they wait for the end of their lease", cause), [])
+      )
+    )
 
   const execute = (claimed: Claimed, job: Running, registered: Registered) =>
     Effect.gen(function* () {
@@ -223,7 +257,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         ? exit.value
         : job.reason === "cancelled"
           ? "cancelled"
-          : job.reason === "stopping" && (yield* Effect.tap(repo.requeue([job]), Effect.andThen(signals.wake, announce))).length > 0
+          : job.reason === "stopping" && (yield* putBack([job])).length > 0
             ? "requeued"
             : "lost"
       if (Exit.isFailure(exit) && job.reason === undefined && !(Cause.squash(exit.cause) instanceof Lost)) {
@@ -251,12 +285,12 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       )
     )
 
-  const jobs = yield* Effect.scope
   const begin = (claimed: Claimed) =>
     Effect.gen(function* () {
       const registered = handlers.get(claimed.kind)
       if (registered === undefined) return yield* Effect.die(new Error(`claimed a job of the unknown kind ${claimed.kind}`))
-      const job: Running = { id: claimed.id, claim: claimed.claim, kind: claimed.kind, fiber: yield* Deferred.make<Fiber.Fiber<void>>() }
+      const { claim, id, kind, progress } = claimed
+      const job: Running = { id, claim, kind, progress, untold: undefined, fiber: yield* Deferred.make<Fiber.Fiber<void>>() }
       running.set(job.id, job)
       yield* empty.close
       // Interrupted by name only, so that the reason is known: the scope's end comes after `stop`.
@@ -264,36 +298,19 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       yield* Deferred.succeed(job.fiber, fiber)
     })
 
-  const claimOffer = (kinds: ReadonlyArray<string>, limit: number) =>
+  const claim = (offer: { readonly kinds: ReadonlyArray<string>; readonly limit: number }) =>
     Effect.gen(function* () {
-      const found = yield* repo.claim({ kinds, limit, worker, leaseMs })
+      const wanted = offer.kinds
+        .flatMap((kind) => handlers.get(kind) ?? [])
+        .map((registered) => ({ kind: registered.kind.name, most: free(registered) }))
+        .filter(({ most }) => most > 0)
+      const limit = Math.min(offer.limit, concurrency - running.size)
+      if (wanted.length === 0 || limit <= 0) return 0
+      const found = yield* repo.claim({ kinds: wanted, limit, worker, leaseMs })
       yield* Effect.forEach(found, begin, { discard: true })
       yield* Metric.update(runningHere, running.size)
       if (found.length > 0) yield* announce
       return found.length
-    })
-
-  /** Kinds that may take all slots are claimed together, the others one by one, because a claim has one limit. */
-  const claimAll = (offer: { readonly kinds: ReadonlyArray<string>; readonly limit: number }) =>
-    Effect.gen(function* () {
-      const slots = Math.min(offer.limit, concurrency - running.size)
-      const known = offer.kinds.flatMap((kind) => handlers.get(kind) ?? [])
-      const wide = known.filter((registered) => free(registered) >= slots)
-      const narrow = known.filter((registered) => !wide.includes(registered))
-      const turns: ReadonlyArray<ReadonlyArray<Registered>> = yield* Random.shuffle([
-        ...(wide.length > 0 ? [wide] : []),
-        ...narrow.map((one) => [one])
-      ])
-      let claimed = 0
-      for (const turn of turns) {
-        const limit = Math.min(offer.limit - claimed, ...turn.map(free))
-        if (limit > 0)
-          claimed += yield* claimOffer(
-            turn.map(({ kind }) => kind.name),
-            limit
-          )
-      }
-      return claimed
     })
 
   const claiming = Effect.gen(function* () {
@@ -309,7 +326,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       )
       if (offer === undefined) return
       // Between the claim and the start of the fibers nothing may interrupt, or jobs would be claimed and nobody's.
-      yield* Effect.uninterruptible(Effect.flatMap(claimAll(offer), offer.settle))
+      yield* Effect.uninterruptible(Effect.flatMap(claim(offer), offer.settle))
     })
     yield* round.pipe(
       Effect.catchCause((cause) =>
@@ -321,7 +338,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     )
   }).pipe(Effect.scoped, Effect.withTracerEnabled(false))
 
-  /** Interrupts what is not this worker's any more; when it cannot ask for a whole lease, everything. */
+  /** Interrupts what is not this worker's any more; when it cannot ask before its leases end, everything. */
   const keepLeases = Effect.gen(function* () {
     let renewedAt = Number(yield* Clock.monotonicTimeNanos) / 1e6
     yield* Effect.gen(function* () {
@@ -331,13 +348,13 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         renewedAt = now
         return
       }
-      const renewed = yield* Effect.exit(Effect.timeout(repo.renew(held, leaseMs), lease))
+      const renewed = yield* Effect.exit(Effect.timeout(repo.renew(held, leaseMs), Duration.millis(leaseMs / 4)))
       if (Exit.isSuccess(renewed)) {
         renewedAt = now
         const mine = new Set(renewed.value.map(({ id }) => id))
         const gone = held.filter(({ id }) => running.has(id) && !mine.has(id))
         yield* Effect.forEach(gone, (job) => Effect.forkIn(interrupt(job, "lost"), jobs), { discard: true })
-      } else if (Number(yield* Clock.monotonicTimeNanos) / 1e6 - renewedAt > leaseMs) {
+      } else if (Number(yield* Clock.monotonicTimeNanos) / 1e6 + leaseMs / 4 > renewedAt + leaseMs) {
         yield* Effect.logWarning("the leases of the running jobs could not be renewed: they are interrupted", renewed.cause)
         yield* Effect.forEach(held, (job) => Effect.forkIn(interrupt(job, "lost"), jobs), { discard: true })
       }
@@ -378,7 +395,15 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     const ended = yield* Effect.timeoutOption(empty.await, within)
     if (ended._tag === "Some") return
     yield* Effect.logInfo(`${running.size} running jobs go back into the queue`)
-    yield* Effect.forEach([...running.values()], (job) => interrupt(job, "stopping"), { concurrency: "unbounded", discard: true })
+    const interrupted = Effect.forEach([...running.values()], (job) => interrupt(job, "stopping"), {
+      concurrency: "unbounded",
+      discard: true
+    })
+    yield* Effect.forkIn(interrupted, jobs)
+    yield* Effect.timeoutOption(empty.await, Duration.max(leastToEnd, Duration.times(within, 0.2)))
+    if (running.size === 0) return
+    yield* Effect.logWarning(`${running.size} jobs do not heed their interruption: others may begin them anew`)
+    yield* putBack([...running.values()])
   })
   yield* Effect.addFinalizer(() => stop(Duration.zero))
   const idle = Effect.gen(function* () {
@@ -398,11 +423,19 @@ class TookTooLong extends Data.TaggedError("TookTooLong")<{ readonly code: "time
   }
 }
 
-const encode = <A>(schema: Schema.Codec<A, unknown>, value: A) => Effect.orDie(Schema.encodeEffect(Schema.toCodecJson(schema))(value))
+const progressPace = 500
 
-const detailOf = (error: HandlerError) => (error.detail ?? error.code).slice(0, 2000)
+/** What interrupted jobs have at least to come to their end. */
+const leastToEnd = Duration.millis(250)
+
+const encode = <A>(schema: Schema.Codec<A, unknown>, value: A) =>
+  Effect.orDie(Schema.encodeEffect(Schema.toCodecJson(schema))(value)).pipe(
+    Effect.filterOrElse(isStorableJson, () => Effect.die(new Error("The result holds NUL characters or lone surrogates.")))
+  )
+
+const detailOf = (error: { readonly code: string; readonly detail?: string | undefined }) => storableText(error.detail ?? error.code, 2000)
 const isRetryable = (error: HandlerError) => ("status" in error ? error.status >= 500 || error.status === 429 : error.retryable === true)
-const resultOf = (error: HandlerError) => ("result" in error ? (error.result ?? null) : null)
+const resultOf = (error: HandlerError) => ("result" in error && isStorableJson(error.result) ? (error.result ?? null) : null)
 
 const areIn = (answers: ReadonlyArray<{ readonly id: string }>, asked: ReadonlyArray<{ readonly id: string }>) => {
   const ids = new Set(answers.map(({ id }) => id))

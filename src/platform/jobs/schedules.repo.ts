@@ -12,12 +12,15 @@ const make = Effect.gen(function* () {
     /** The clock that all replicas share. */
     now: Effect.map(Now(sql`select iso(now()) as now`), ([found]) => new Date(found?.now ?? 0)),
 
-    /** Whether this tick is the first to be taken after all that were before, and by nobody else. */
+    /**
+     * Whether this tick is the first to be taken after all that were before, and by nobody else. Ticks of the future do not count: the
+     * clock was wrong then, and would otherwise stop the schedule until it is as late again.
+     */
     take: (name: string, tick: Date) =>
       Effect.map(
         Names(sql`
           insert into schedule_runs (name, tick) select ${name}, ${tick.toISOString()}::timestamptz
-          where not exists (select from schedule_runs where name = ${name} and tick >= ${tick.toISOString()}::timestamptz)
+          where not exists (select from schedule_runs where name = ${name} and tick >= ${tick.toISOString()}::timestamptz and tick <= now())
           on conflict do nothing returning name`),
         ({ length }) => length === 1
       ) as Effect.Effect<boolean, never, Transaction>,
