@@ -2,6 +2,7 @@ import { HttpApi, OpenApi } from "effect/http-api"
 import { BoxesApi } from "#inventory/boxes/boxes.api.ts"
 import { DashboardApi } from "#inventory/dashboard/dashboard.api.ts"
 import { DocumentsApi } from "#inventory/documents/documents.api.ts"
+import { LinkPreviewsApi } from "#inventory/link-previews/link-previews.api.ts"
 import { LocationsApi } from "#inventory/locations/locations.api.ts"
 import { PartsApi } from "#inventory/parts/parts.api.ts"
 import { SearchApi } from "#inventory/search/search.api.ts"
@@ -22,6 +23,7 @@ export class Api extends HttpApi.make("partwright")
   .add(
     PartsApi,
     DocumentsApi,
+    LinkPreviewsApi,
     SellerLinksApi,
     SellersApi,
     StockApi,

@@ -7,6 +7,8 @@ import { BoxesHttp } from "#inventory/boxes/boxes.http.ts"
 import { DashboardHttp } from "#inventory/dashboard/dashboard.http.ts"
 import { DashboardMetrics } from "#inventory/dashboard/dashboard.metrics.ts"
 import { DocumentsHttp } from "#inventory/documents/documents.http.ts"
+import { LinkPreviewsHttp } from "#inventory/link-previews/link-previews.http.ts"
+import { LinkPreviewsJobs } from "#inventory/link-previews/link-previews.jobs.ts"
 import { LocationsHttp } from "#inventory/locations/locations.http.ts"
 import { PartsHttp } from "#inventory/parts/parts.http.ts"
 import { SearchHttp } from "#inventory/search/search.http.ts"
@@ -44,6 +46,7 @@ import { pushedGauges } from "#platform/telemetry/otlp.ts"
 const Handlers = Layer.mergeAll(
   PartsHttp,
   DocumentsHttp,
+  LinkPreviewsHttp,
   SellerLinksHttp,
   SearchHttp,
   DashboardHttp,
@@ -124,7 +127,7 @@ export const Application = (connection: Connection, schema?: "migrate" | "check"
   Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files, JobsLayer).pipe(Layer.provideMerge(Database(connection, schema)))
 
 /** Every feature's jobs and schedules, and what runs them. */
-export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs))
+export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs, LinkPreviewsJobs))
 
 /**
  * Serves once everything is built. The socket must depend on the whole application: it would otherwise open while migrations

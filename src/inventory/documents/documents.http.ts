@@ -1,10 +1,10 @@
 import { Effect, Layer, Schema, Stream } from "effect"
-import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "#api.ts"
 import { AppConfig } from "#platform/config.ts"
 import { download } from "#platform/http/download.ts"
-import { Answers, hash, keyOf } from "#platform/http/idempotency.ts"
+import { Answers, type IdempotencyKeyInUse, type IdempotencyKeyReused, type Once } from "#platform/http/idempotency.ts"
 import { created, etag, versioned } from "#platform/http/preconditions.ts"
 import { decodeFields, receiveFile } from "#platform/http/upload.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
@@ -20,6 +20,11 @@ const addressOf = ({ id }: Document) => `/api/documents/${id}`
 const createdResponse = (document: Document) =>
   HttpServerResponse.jsonUnsafe(encode(document), { status: 201, headers: { etag: etag(document.version), location: addressOf(document) } })
 
+const answered =
+  (once: Once): Within<HttpServerResponse.HttpServerResponse, IdempotencyKeyInUse | IdempotencyKeyReused> =>
+  (written) =>
+    once(Effect.map(written, createdResponse))
+
 export const DocumentsHttp = HttpApiBuilder.group(
   Api,
   "documents",
@@ -31,28 +36,19 @@ export const DocumentsHttp = HttpApiBuilder.group(
     const answers = yield* Answers
     const { maxUploadBytes } = yield* AppConfig
 
-    /** The answer, kept under the key of the request when it has one. */
-    const answered = (request: HttpServerRequest.HttpServerRequest, ...whatMakesItTheSame: ReadonlyArray<string>) => {
-      const key = keyOf(request)
-      const once = key === undefined ? <A>(answer: A) => answer : answers.once(key, hash(JSON.stringify(whatMakesItTheSame)))
-      return ((written) =>
-        once(Effect.map(written, createdResponse)).pipe(Effect.provideService(HttpServerRequest.HttpServerRequest, request))) as Within<
-        HttpServerResponse.HttpServerResponse,
-        never
-      >
-    }
-
     return handlers.handleAll({
       list: ({ params, query }) => documents.list(params.id4, query),
       add: Effect.fnUntraced(function* ({ params: { id4 }, payload, request }) {
         if (!Stream.isStream(payload)) {
-          return yield* documents.link(id4, payload, answered(request, JSON.stringify(payload)))
+          return yield* answers.around(request, [JSON.stringify(payload)], (once) => documents.link(id4, payload, answered(once)))
         }
         yield* partIds.require(id4)
         const { fields, filename, staged } = yield* receiveFile(payload, { stage: objects.stage, maxBytes: maxUploadBytes })
         const { title } = yield* decodeUpload(fields)
         const upload = { staged, filename: fileName(filename), title: title ?? null }
-        return yield* documents.upload(id4, upload, answered(request, staged.sha256, filename, title ?? ""))
+        return yield* answers.around(request, [staged.sha256, filename, title ?? ""], (once) =>
+          documents.upload(id4, upload, answered(once))
+        )
       }, Effect.scoped),
       setCover: ({ params, payload }) => documents.setCover(params.id4, payload.documentId),
       removeCover: ({ params }) => documents.removeCover(params.id4),

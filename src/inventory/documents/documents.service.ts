@@ -1,4 +1,4 @@
-import { Context, Effect, Layer, Option, type Scope } from "effect"
+import { Context, Effect, Layer, Option, type Scope, Stream } from "effect"
 import type { NewChange } from "#platform/changes/change.ts"
 import { Changes } from "#platform/changes/changes.service.ts"
 import { Db, type Transaction } from "#platform/db/db.ts"
@@ -7,7 +7,7 @@ import { isUuid, uuidv7 } from "#platform/db/uuid.ts"
 import { checkVersion, type IfMatch } from "#platform/http/preconditions.ts"
 import type { InvalidRequest, PayloadTooLarge, PreconditionFailed, StorageUnavailable, UnreadableFile } from "#platform/http/problems.ts"
 import { Media } from "#platform/media/media.service.ts"
-import type { Inspected, UnsupportedMedia } from "#platform/media/media.ts"
+import type { Inspected, Picture, UnsupportedMedia } from "#platform/media/media.ts"
 import type { NewObject, ObjectRef, Staged } from "#platform/objects/object.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
 import type { PartNotFound, PartRetired } from "../parts/part.ts"
@@ -162,6 +162,12 @@ export class Documents extends Context.Service<
         return link.preview === null ? db.transaction(write(null)) : objects.store(link.preview, write)
       }
 
+      const asObject = ({ bytes, mediaType }: Picture) =>
+        objects.stage(Stream.make(bytes), { maxBytes: bytes.length }).pipe(
+          Effect.catchTag("TooLarge", Effect.die),
+          Effect.map((staged): NewObject => ({ staged, bucket: "images", mediaType }))
+        )
+
       /** Takes all locks in the global order, as the document is then. */
       const locked = Effect.fnUntraced(function* (id: string, ifMatch: IfMatch) {
         const seen = yield* kept(id)
@@ -187,7 +193,8 @@ export class Documents extends Context.Service<
           if (!wanted) return yield* storeLink(id4, { url, title: title ?? new URL(url).host, preview: null }, within)
           const found = yield* capture.capture(url)
           if (found.kind === "page") {
-            return yield* storeLink(id4, { url, title: title ?? found.title, preview: found.preview }, within)
+            const preview = found.picture === null ? null : yield* asObject(found.picture)
+            return yield* storeLink(id4, { url, title: title ?? found.title, preview }, within)
           }
           return yield* storeFile(id4, { ...found, title, url }, within)
         }),

@@ -19,7 +19,7 @@ export class Media extends Context.Service<
       mediaType: MediaType,
       options: { readonly size: number; readonly format: "jpeg" | "webp" }
     ) => Effect.Effect<Picture, UnreadableFile>
-    /** A small WebP of an image of unknown kind; its dimensions are those of the image when it is small itself. */
+    /** A small WebP of an image of unknown kind, icons of sites among them; its dimensions are those of the image when it is small itself. */
     readonly preview: (path: string) => Effect.Effect<Picture, UnsupportedMedia | UnreadableFile | PayloadTooLarge>
     /** The words on the first 50 pages of a PDF, at most 200 KB of UTF-8. */
     readonly text: (path: string) => Effect.Effect<string, UnreadableFile>

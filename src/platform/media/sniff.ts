@@ -1,7 +1,8 @@
-import { open } from "node:fs/promises"
+import { open, readFile, stat } from "node:fs/promises"
 import { fileTypeFromFile } from "file-type"
 import { Refusal } from "./decoding.ts"
 import { formats, isMediaType, type MediaType } from "./formats.ts"
+import { isIcon } from "./icon.ts"
 
 const accepted = "JPEG, PNG, WebP and SVG images and PDF files are accepted"
 
@@ -41,6 +42,15 @@ const headOf = async (path: string) => {
     await file.close()
   }
 }
+
+/** The bytes of an ICO, undefined for everything else. Sites have their pictures in it; it is not accepted as a file. */
+export const iconAt = async (path: string): Promise<Uint8Array | undefined> => {
+  if (!isIcon(await headOf(path))) return undefined
+  if ((await stat(path)).size > largestIcon) throw new Refusal("too-large", `An icon may have ${largestIcon / 2 ** 20} MiB.`)
+  return readFile(path)
+}
+
+const largestIcon = 5 * 2 ** 20
 
 /** Whether the root element of an XML document is `svg`. That the rest of it is well-formed, the renderer shows. */
 export const isSvg = (latin1: string): boolean => {
