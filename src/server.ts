@@ -7,6 +7,7 @@ import { BoxesHttp } from "#inventory/boxes/boxes.http.ts"
 import { DashboardHttp } from "#inventory/dashboard/dashboard.http.ts"
 import { DashboardMetrics } from "#inventory/dashboard/dashboard.metrics.ts"
 import { DocumentsHttp } from "#inventory/documents/documents.http.ts"
+import { DocumentsJobs } from "#inventory/documents/documents.jobs.ts"
 import { LinkPreviewsHttp } from "#inventory/link-previews/link-previews.http.ts"
 import { LinkPreviewsJobs } from "#inventory/link-previews/link-previews.jobs.ts"
 import { LocationsHttp } from "#inventory/locations/locations.http.ts"
@@ -127,7 +128,7 @@ export const Application = (connection: Connection, schema?: "migrate" | "check"
   Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files, JobsLayer).pipe(Layer.provideMerge(Database(connection, schema)))
 
 /** Every feature's jobs and schedules, and what runs them. */
-export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs, LinkPreviewsJobs))
+export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs, LinkPreviewsJobs, DocumentsJobs))
 
 /**
  * Serves once everything is built. The socket must depend on the whole application: it would otherwise open while migrations
