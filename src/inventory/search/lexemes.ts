@@ -49,7 +49,7 @@ export function* wordsOfPieces(text: string): Generator<ReadonlySet<string>> {
   }
 }
 
-const pieceLength = 4000
+const pieceLength = 1000
 
 /** After the last line that fits, else after the last word; a word without an end is cut. */
 const endOfPiece = (text: string, from: number) => {
