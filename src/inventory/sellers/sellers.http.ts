@@ -1,17 +1,15 @@
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "#api.ts"
 import { AppConfig } from "#platform/config.ts"
 import { download } from "#platform/http/download.ts"
 import { created, versioned } from "#platform/http/preconditions.ts"
-import { StorageUnavailable } from "#platform/http/problems.ts"
-import { decodeFields, receiveFile } from "#platform/http/upload.ts"
+import { invalidField, StorageUnavailable } from "#platform/http/problems.ts"
+import { receiveFile } from "#platform/http/upload.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
 import { maxLogoBytes } from "./seller.ts"
 import { SellerLogos } from "./seller-logos.service.ts"
 import { Sellers } from "./sellers.service.ts"
-
-const decodeNothing = decodeFields(Schema.Struct({}))
 
 export const SellersHttp = HttpApiBuilder.group(
   Api,
@@ -38,7 +36,7 @@ export const SellersHttp = HttpApiBuilder.group(
           stage: objects.stage,
           maxBytes: Math.min(maxLogoBytes, maxUploadBytes)
         })
-        yield* decodeNothing(fields)
+        for (const other of Object.keys(fields)) return yield* invalidField("body", `/${other}`, "Unknown field or parameter")
         return versioned(yield* logos.put(sellerId, staged, headers["if-match"]))
       }, Effect.scoped),
       removeLogo: ({ headers, params }) => logos.remove(params.sellerId, headers["if-match"])
