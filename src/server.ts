@@ -7,6 +7,7 @@ import { BoxesHttp } from "#inventory/boxes/boxes.http.ts"
 import { DashboardHttp } from "#inventory/dashboard/dashboard.http.ts"
 import { DashboardMetrics } from "#inventory/dashboard/dashboard.metrics.ts"
 import { DocumentsHttp } from "#inventory/documents/documents.http.ts"
+import { DocumentsJobs } from "#inventory/documents/documents.jobs.ts"
 import { LinkPreviewsHttp } from "#inventory/link-previews/link-previews.http.ts"
 import { LinkPreviewsJobs } from "#inventory/link-previews/link-previews.jobs.ts"
 import { LocationsHttp } from "#inventory/locations/locations.http.ts"
@@ -14,6 +15,7 @@ import { PartsHttp } from "#inventory/parts/parts.http.ts"
 import { SearchHttp } from "#inventory/search/search.http.ts"
 import { SellerLinksHttp } from "#inventory/sellers/seller-links.http.ts"
 import { SellersHttp } from "#inventory/sellers/sellers.http.ts"
+import { SellersJobs } from "#inventory/sellers/sellers.jobs.ts"
 import { LedgerCheckJobs } from "#inventory/stock/ledger-check.jobs.ts"
 import { StockHttp } from "#inventory/stock/stock.http.ts"
 import { ExportHttp } from "#inventory/transfer/export.http.ts"
@@ -127,7 +129,7 @@ export const Application = (connection: Connection, schema?: "migrate" | "check"
   Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files, JobsLayer).pipe(Layer.provideMerge(Database(connection, schema)))
 
 /** Every feature's jobs and schedules, and what runs them. */
-export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs, LinkPreviewsJobs, ImportWork))
+export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs, LinkPreviewsJobs, DocumentsJobs, SellersJobs, ImportWork))
 
 /**
  * Serves once everything is built. The socket must depend on the whole application: it would otherwise open while migrations

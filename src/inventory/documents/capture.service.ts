@@ -21,6 +21,8 @@ export class LinkCapture extends Context.Service<
   {
     /** A page with its title and picture, or a PDF or an image, judged by the bytes. Within 30 seconds. */
     readonly capture: (url: string) => Effect.Effect<Captured, CaptureRefused, Scope.Scope>
+    /** The icon of a site, at most as large; null when it has none that can be read. */
+    readonly icon: (website: string, size: number) => Effect.Effect<Picture | null, LinkUnreachable | StorageUnavailable>
   }
 >()("inventory/LinkCapture") {
   static readonly layerNoDeps = Layer.effect(
@@ -44,21 +46,21 @@ export class LinkCapture extends Context.Service<
             Effect.fail(new LinkUnreachable({ detail: `What is there is larger than ${maxBytes / 2 ** 20} MiB.` }))
         })
       )
-      const pictureAt = (url: string): Effect.Effect<Picture, unknown> =>
+      const pictureAt = (url: string, size: number | undefined): Effect.Effect<Picture, unknown> =>
         Effect.gen(function* () {
           const { staged } = yield* fetch(url, largestPicture)
-          const picture = yield* media.preview(staged.path)
+          const picture = yield* media.preview(staged.path, size)
           return picture.width * picture.height > 1 ? picture : yield* Effect.fail("counts visitors")
         }).pipe(Effect.scoped)
 
-      const firstPicture = (urls: ReadonlyArray<string>) =>
+      const firstPicture = (urls: ReadonlyArray<string>, size?: number) =>
         Effect.gen(function* () {
           for (const url of urls) {
-            const found = yield* Effect.option(pictureAt(url))
+            const found = yield* Effect.option(pictureAt(url, size))
             if (Option.isSome(found)) return found.value
           }
           return null
-        })
+        }).pipe(Effect.timeoutOrElse({ duration: picturesWithin, orElse: () => Effect.succeed(null) }))
 
       const read = (url: string, mayFollow: boolean): Effect.Effect<Captured, CaptureRefused, Scope.Scope> =>
         Effect.gen(function* () {
@@ -76,14 +78,19 @@ export class LinkCapture extends Context.Service<
             kind: "page" as const,
             title: facts.title ?? new URL(finalUrl).host,
             finalUrl,
-            picture: yield* Effect.timeoutOrElse(firstPicture(facts.images), {
-              duration: picturesWithin,
-              orElse: () => Effect.succeed(null)
-            })
+            picture: yield* firstPicture(facts.images)
           }
         })
 
+      const icon = Effect.fnUntraced(function* (website: string, size: number) {
+        const { charset, finalUrl, mediaType, staged } = yield* fetch(website, largestPicture)
+        const beginning = yield* readBeginning(staged.path)
+        const text = isPage(beginning, mediaType) ? pageText(beginning, charset) : ""
+        return yield* firstPicture(factsOf(text, finalUrl).icons, size)
+      }, Effect.scoped)
+
       return LinkCapture.of({
+        icon: Effect.fn("LinkCapture.icon")(icon),
         capture: Effect.fn("LinkCapture.capture")((url) =>
           read(url, true).pipe(
             Effect.timeoutOrElse({

@@ -21,6 +21,8 @@ export interface PageFacts {
   readonly title: string | null
   /** Where its picture may be, best first. */
   readonly images: ReadonlyArray<string>
+  /** Where the icon of its site may be, the largest first. */
+  readonly icons: ReadonlyArray<string>
   /** The first frame that shows a PDF. */
   readonly pdfFrame: string | null
 }
@@ -117,13 +119,29 @@ export const factsOf = (html: string, address: string): PageFacts => {
     return url !== null && /^https?:$/u.test(url.protocol) ? [url.href] : []
   }
   const meta = (name: string) => all("meta", "content", (of) => of.get("property") === name || of.get("name") === name)
-  const icons = all("link", "href", (of) => /(^|\s)(apple-touch-)?icon(\s|$)/iu.test(of.get("rel") ?? ""))
+  const isIcon = (of: Tag["attributes"]) => /(^|\s)(apple-touch-)?icon(\s|$)/iu.test(of.get("rel") ?? "")
+  const icons = all("link", "href", isIcon)
+  const bySize = tags
+    .filter(({ attributes, name }) => name === "link" && isIcon(attributes))
+    .slice(0, mostOfAKind)
+    .toSorted((a, b) => iconSize(b) - iconSize(a))
+    .flatMap(({ attributes }) => attributes.get("href") || [])
+    .filter((text) => text.length <= longestText)
   const said = firstLine(title ?? "") ?? meta("og:title").flatMap((text) => firstLine(text) ?? [])[0]
   return {
     title: said === undefined ? null : shorten(said),
     images: [...new Set([...meta("og:image"), ...meta("twitter:image"), ...icons, "/favicon.ico"].flatMap(absolute))].slice(0, 6),
+    icons: [...new Set([...bySize, "/favicon.ico"].flatMap(absolute))].slice(0, 6),
     pdfFrame: all("iframe", "src").flatMap(absolute).find(isPdfAddress) ?? null
   }
+}
+
+/** In pixels, as the page says it; those for home screens are 180 wide, drawings as wide as one likes. */
+const iconSize = ({ attributes }: Tag) => {
+  const sizes = attributes.get("sizes")?.slice(0, 200) ?? ""
+  if (/\bany\b/iu.test(sizes) || /\.svg$/iu.test(attributes.get("href") ?? "")) return 150
+  const widths = [...sizes.matchAll(/(\d{1,4})x\d/giu)].map(([, width]) => Number(width))
+  return widths.length > 0 ? Math.max(...widths) : /apple/iu.test(attributes.get("rel") ?? "") ? 180 : 16
 }
 
 export const isPdfAddress = (address: string) => /\.pdf$/iu.test(URL.parse(address)?.pathname ?? "")

@@ -11,6 +11,10 @@ export type DocumentKind = typeof DocumentKind.Type
 
 const nullable = <S extends Schema.Top>(schema: S) => Schema.NullOr(schema)
 
+export const TextState = Schema.Literals(["none", "queued", "done", "failed"]).annotate({
+  description: "queued: the words of the PDF will be found soon; done: they are found; failed: they cannot be read. Only PDFs have any"
+})
+
 /** A data sheet, a picture or an address that belongs to a part. Its bytes never change. */
 export const Document = Schema.Struct({
   id: DocumentId,
@@ -26,6 +30,7 @@ export const Document = Schema.Struct({
   width: nullable(Schema.Int),
   height: nullable(Schema.Int),
   pageCount: nullable(Schema.Int),
+  textState: TextState,
   isCover: Schema.Boolean,
   /** Null for links. */
   contentUrl: nullable(Schema.String),

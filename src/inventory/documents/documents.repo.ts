@@ -49,6 +49,7 @@ const make = Effect.gen(function* () {
   const address = `'${basePath}/api/documents/' || d.id`
   const columns = `d.id, d.part_id4 as "partId4", d.kind, d.title, d.original_filename as "originalFilename", d.url,
     d.media_type as "mediaType", d.size::float8 as size, d.width, d.height, d.page_count as "pageCount", d.is_cover as "isCover",
+    case d.kind when 'pdf' then (select x.state from document_texts x where x.object_id = d.object_id) else 'none' end as "textState",
     case when d.object_id is not null then ${address} || '/content' end as "contentUrl",
     case when d.object_id is not null or d.preview_id is not null then ${address} || '/thumbnail?size=300' end as "thumbnailUrl",
     iso(d.created_at) as "createdAt", iso(d.updated_at) as "updatedAt", d.version::float8 as version`
@@ -67,6 +68,11 @@ const make = Effect.gen(function* () {
     /** All of a part, oldest first. */
     of: Effect.fn("DocumentsRepo.of")((id4: string) =>
       all(sql`select ${keptColumns} from documents d where d.part_id4 = ${id4} order by d.id`)
+    ),
+
+    /** All that show these bytes, wherever they are. */
+    showing: Effect.fn("DocumentsRepo.showing")((object: number) =>
+      all(sql`select ${keptColumns} from documents d where d.object_id = ${object} order by d.id`)
     ),
 
     /** The objects that the documents of these parts refer to. */

@@ -6,6 +6,7 @@ import type { InvalidCursor, Page, PageParams } from "#platform/db/paging.ts"
 import { isUuid, uuidv7 } from "#platform/db/uuid.ts"
 import { checkVersion, type IfMatch } from "#platform/http/preconditions.ts"
 import type { InvalidRequest, PayloadTooLarge, PreconditionFailed, StorageUnavailable, UnreadableFile } from "#platform/http/problems.ts"
+import { Jobs } from "#platform/jobs/jobs.service.ts"
 import { Media } from "#platform/media/media.service.ts"
 import type { Inspected, Picture, UnsupportedMedia } from "#platform/media/media.ts"
 import type { NewObject, ObjectRef, Staged } from "#platform/objects/object.ts"
@@ -25,6 +26,8 @@ import {
   NotAnImage,
   titleOf
 } from "./document.ts"
+import { textKind, thumbnailsKind } from "./document-jobs.ts"
+import { DocumentTextsRepo } from "./document-texts.repo.ts"
 import { DocumentsRepo, type Kept, type NewDocument, objectsOf } from "./documents.repo.ts"
 
 type Missing = PartNotFound | PartRetired
@@ -81,6 +84,8 @@ export class Documents extends Context.Service<
       const index = yield* SearchIndex
       const db = yield* Db
       const changes = yield* Changes
+      const texts = yield* DocumentTextsRepo
+      const jobs = yield* Jobs
 
       const notFound = (id: string) => new DocumentNotFound({ detail: "No document has this id.", documentId: id })
       const kept = Effect.fn("Documents.kept")((id: string) =>
@@ -114,6 +119,15 @@ export class Documents extends Context.Service<
         return inserted
       })
 
+      /** Asks for what is made of the bytes that the document shows, once for all documents that show them. */
+      const derive = Effect.fnUntraced(function* ({ id, textState }: Document, shown: ObjectRef | null) {
+        if (shown === null) return
+        const options = { key: String(shown.id), entity: { type: "document", id } }
+        const source = { documentId: id, objectId: shown.id }
+        yield* jobs.enqueue(thumbnailsKind, source, options)
+        if (textState === "queued") yield* jobs.enqueue(textKind, source, options)
+      })
+
       const storeFile = <A, E>(
         id4: string,
         file: Upload & { readonly is: Inspected; readonly url: string | null },
@@ -123,6 +137,7 @@ export class Documents extends Context.Service<
           Effect.gen(function* () {
             yield* lockPart(id4)
             const { height, kind, mediaType, pageCount, width } = file.is
+            if (kind === "pdf") yield* texts.want(object)
             return yield* within(
               insert(
                 {
@@ -140,7 +155,7 @@ export class Documents extends Context.Service<
                   pageCount
                 },
                 "when-first"
-              )
+              ).pipe(Effect.tap((document) => derive(document, object)))
             )
           })
         )
@@ -162,7 +177,11 @@ export class Documents extends Context.Service<
               height: null,
               pageCount: null
             }
-            return yield* within(insert({ ...nothing, id4, kind: "link", title: link.title, url: link.url, preview }, "when-first"))
+            return yield* within(
+              insert({ ...nothing, id4, kind: "link", title: link.title, url: link.url, preview }, "when-first").pipe(
+                Effect.tap((document) => derive(document, preview))
+              )
+            )
           })
         return link.preview === null ? db.transaction(write(null)) : objects.store(link.preview, write)
       }
@@ -302,7 +321,7 @@ export class Documents extends Context.Service<
     })
   )
   static readonly layer = this.layerNoDeps.pipe(
-    Layer.provide([DocumentsRepo.layer, LinkCapture.layer, PartIds.layer, SearchIndex.layer, Changes.layer])
+    Layer.provide([DocumentsRepo.layer, DocumentTextsRepo.layer, LinkCapture.layer, PartIds.layer, SearchIndex.layer, Changes.layer])
   )
 }
 

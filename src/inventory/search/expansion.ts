@@ -1,3 +1,4 @@
+import { toTsquery } from "./lexemes.ts"
 import { ownExpansions, type Term } from "./query.ts"
 import { type ExpandedTerm, type Expansion, typoQuality } from "./ranking.ts"
 import { allowedTypos, prefixDistance } from "./typo.ts"
@@ -17,6 +18,8 @@ export interface FullTerm extends ExpandedTerm {
   readonly own: ReadonlyArray<Expansion>
   /** Words of the vocabulary that the others come from. */
   readonly words: ReadonlyArray<string>
+  /** The term as a query in texts of documents. */
+  readonly inTexts: string | null
   /** Whether the vocabulary has the term itself, and in how many parts it stood when they were counted. */
   readonly known: boolean
   readonly parts: number
@@ -43,9 +46,13 @@ export const expandTerm = (term: Term, known: ReadonlyArray<KnownWord>): FullTer
     words: words.map(({ word }) => word),
     known: itself !== undefined,
     parts: itself?.parts ?? 0,
+    inTexts: queryInTexts(term),
     expansions: stem === null ? own : [...own, ...beginning, ...typosOf(stem, words)]
   }
 }
+
+/** Texts are searched for words as they are: no values, no beginnings, no typos. */
+export const queryInTexts = (term: Term): string | null => toTsquery([ownExpansions(term).filter(({ kind }) => kind === "exact")], "any")
 
 /** A word is indexed in all its forms, and its stem is one of them. */
 const isForm = (term: Term, { lexemes, prefix }: Expansion): boolean =>

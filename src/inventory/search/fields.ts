@@ -29,7 +29,9 @@ export const fields = {
   pinPitch: rule(17, 3, true),
   dimensions: rule(18, 3, true),
   mountingType: rule(19, 3),
-  pinCount: rule(20, 3)
+  pinCount: rule(20, 3),
+  /** Lies in an index of its own, and counts where a term stands in no other field. */
+  documentText: rule(21, 2)
 } as const satisfies Record<string, FieldRule>
 
 export type Field = keyof typeof fields

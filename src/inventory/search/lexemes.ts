@@ -40,6 +40,24 @@ const lexemesOfField = (field: Field, text: string, seen: Seen): ReadonlySet<str
   return found
 }
 
+/** The words of a long text, a piece at a time: hundreds of kilobytes at once would hold up everything else. */
+export function* wordsOfPieces(text: string): Generator<ReadonlySet<string>> {
+  for (let from = 0; from < text.length; ) {
+    const end = text.length - from <= pieceLength ? text.length : endOfPiece(text, from)
+    yield lexemesOfText(text.slice(from, end), false)
+    from = end
+  }
+}
+
+const pieceLength = 1000
+
+/** After the last line that fits, else after the last word; a word without an end is cut. */
+const endOfPiece = (text: string, from: number) => {
+  const piece = text.slice(from, from + pieceLength)
+  const line = piece.lastIndexOf("\n")
+  return from + ((line === -1 ? piece.lastIndexOf(" ") : line) + 1 || pieceLength)
+}
+
 const lexemesOfText = (text: string, withValues: boolean): ReadonlySet<string> => {
   const lexemes = new Set<string>()
   for (const token of tokenise(text)) {

@@ -31,8 +31,12 @@ export interface Rank {
   readonly matchedOn: ReadonlyArray<MatchedOn>
 }
 
-export const rank = (terms: ReadonlyArray<ExpandedTerm>, candidate: Positions): Rank => {
-  const matches = terms.map((term) => ({ text: term.text, ...matchOf(term.expansions, candidate) }))
+/** `inTexts` are the places of the terms that stand in what is written in the candidate's documents. */
+export const rank = (terms: ReadonlyArray<ExpandedTerm>, candidate: Positions, inTexts: ReadonlySet<number> = new Set()): Rank => {
+  const matches = terms.map((term, n) => {
+    const match = matchOf(term.expansions, candidate)
+    return { text: term.text, ...(inTexts.has(n) ? orInText(match) : match) }
+  })
   const matched = matches.filter(({ hundredths }) => hundredths > 0)
   const sum = matched.reduce((total, { hundredths }) => total + hundredths, 0)
   const matchedOn = matched.flatMap(({ standsIn, text }) => standsIn.map((field): MatchedOn => ({ field, term: text })))
@@ -43,6 +47,13 @@ export const rank = (terms: ReadonlyArray<ExpandedTerm>, candidate: Positions): 
     matchedOn: Array.from(new Map(matchedOn.map((match) => [`${match.field} ${match.term}`, match])).values())
   }
 }
+
+/** There words match exactly or not at all. */
+const orInText = (match: ReturnType<typeof matchOf>): ReturnType<typeof matchOf> => ({
+  hundredths: Math.max(match.hundredths, 10 * fields.documentText.tenths),
+  onlyTypo: false,
+  standsIn: match.standsIn.length > 0 ? match.standsIn : ["documentText"]
+})
 
 const matchOf = (expansions: ReadonlyArray<Expansion>, candidate: Positions) => {
   const standsIn = new Set<Field>()

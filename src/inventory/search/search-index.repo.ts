@@ -34,6 +34,7 @@ export type Sources = typeof Sources.Type
 
 const sources = rows(Sources)
 const ids = rows(Schema.Struct({ id4: Schema.String }))
+const contents = rows(Schema.Struct({ objectId: Schema.Int, content: Schema.String }))
 
 const WordCount = Schema.Struct({ word: Schema.String, parts: Schema.Int })
 type WordCount = typeof WordCount.Type
@@ -101,6 +102,22 @@ const make = Effect.gen(function* () {
         run(sql`
           insert into search_words (word, parts)
           select * from unnest(${counts.map(({ word }) => word)}::text[], ${counts.map(({ parts }) => parts)}::integer[]) on conflict do nothing`)
+    ),
+
+    /** Nothing when the text has gone; written again only when it has changed. */
+    writeText: Effect.fn("SearchIndexRepo.writeText")(
+      (objectId: number, words: ReadonlyArray<string>): Effect.Effect<void, never, Transaction> =>
+        run(sql`
+          insert into search_texts (object_id, words)
+          select object_id, array_to_tsvector(${words}::text[]) from document_texts where object_id = ${objectId} for key share
+          on conflict (object_id) do update set words = excluded.words where search_texts.words <> excluded.words`)
+    ),
+
+    /** What is written in files, in the order of their objects. */
+    texts: Effect.fn("SearchIndexRepo.texts")((after: number, limit: number) =>
+      contents(sql`
+        select object_id::float8 as "objectId", content from document_texts
+        where object_id > ${after} and content is not null order by object_id limit ${limit}`)
     ),
 
     ofType: Effect.fn("SearchIndexRepo.ofType")((typeId: number, after: string, limit: number) =>

@@ -1,11 +1,17 @@
 import { Context, Effect, Layer } from "effect"
 import { Db, type Transaction } from "#platform/db/db.ts"
-import { lexemesOf, type PartTexts, type Seen, toTsvector, vocabularyOf } from "./lexemes.ts"
+import { lexemesOf, type PartTexts, type Seen, toTsvector, vocabularyOf, wordsOfPieces } from "./lexemes.ts"
 import { SearchIndexRepo, type Sources } from "./search-index.repo.ts"
 
 /** How many parts are read and written at once; bounds memory and the length of a statement. */
 const chunk = 500
 const wordChunk = 1000
+const textChunk = 20
+
+/** Those at the beginning of a text say what it is about; a data sheet of fifty pages has five thousand different ones. */
+const mostWords = 10_000
+/** Half of what a tsvector may have. */
+const mostBytes = 500_000
 
 /**
  * What search looks into, written in the transaction that changes a source: a search after the answer finds the change.
@@ -20,13 +26,17 @@ export class SearchIndex extends Context.Service<
     readonly refreshType: (typeId: number) => Effect.Effect<void, never, Transaction>
     /** After a change of a seller's name: all parts with a link to it. */
     readonly refreshSeller: (sellerId: number) => Effect.Effect<void, never, Transaction>
+    /** The words by which a long text is found. Computes for a while, beside everything else: not in a transaction. */
+    readonly wordsOf: (text: string) => Effect.Effect<ReadonlyArray<string>>
+    /** What is written in an object; every part with a document of it is found by these words from the commit on. */
+    readonly writeText: (objectId: number, words: ReadonlyArray<string>) => Effect.Effect<void, never, Transaction>
     /**
      * Counts anew how many parts carry each word, and removes words that none carries. A new word comes with the count of the parts that
      * were refreshed with it; a wrong count only makes a worse choice among many words that begin alike. Run it after large changes and
      * now and then. Runs beside writers, in short transactions of its own.
      */
     readonly recount: Effect.Effect<{ readonly removed: number }>
-    /** The same index, from nothing but the parts. Runs beside writers and searches, in transactions of its own. */
+    /** The same index, from nothing but the parts and the texts of their documents. Runs beside writers and searches, in transactions of its own. */
     readonly rebuild: (progress?: (done: number, total: number) => Effect.Effect<void>) => Effect.Effect<{ readonly parts: number }>
   }
 >()("inventory/SearchIndex") {
@@ -62,6 +72,34 @@ export class SearchIndex extends Context.Service<
           }
         })
 
+      const wordsOf = Effect.fnUntraced(function* (text: string) {
+        const words = new Set<string>()
+        let bytes = 0
+        for (const piece of wordsOfPieces(text)) {
+          for (const word of piece) {
+            if (word === "" || words.has(word)) continue
+            bytes += Buffer.byteLength(word)
+            if (words.size === mostWords || bytes > mostBytes) return [...words]
+            words.add(word)
+          }
+          yield* Effect.yieldNow
+        }
+        return [...words]
+      })
+
+      /** Beside a job that reads the same text: it writes the same words. */
+      const rebuildTexts = Effect.gen(function* () {
+        for (let after = 0; ; ) {
+          const texts: ReadonlyArray<{ readonly objectId: number; readonly content: string }> = yield* repo.texts(after, textChunk)
+          for (const { content, objectId } of texts) {
+            const words = yield* wordsOf(content)
+            yield* db.transaction(repo.writeText(objectId, words))
+            after = objectId
+          }
+          if (texts.length < textChunk) return
+        }
+      })
+
       const recount = Effect.gen(function* () {
         const wrong = yield* db.transaction(repo.miscounted)
         const used = wrong.filter(({ parts }) => parts > 0)
@@ -96,6 +134,8 @@ export class SearchIndex extends Context.Service<
             inChunks((after, limit) => repo.ofSeller(sellerId, after, limit), refreshChunk)
           )
         ),
+        wordsOf: Effect.fn("SearchIndex.wordsOf")(wordsOf),
+        writeText: Effect.fn("SearchIndex.writeText")((objectId, words) => repo.writeText(objectId, words)),
         recount: Effect.withSpan(recount, "SearchIndex.recount"),
         rebuild: Effect.fn("SearchIndex.rebuild")(function* (progress = () => Effect.void) {
           const total = yield* repo.partCount
@@ -108,6 +148,7 @@ export class SearchIndex extends Context.Service<
               yield* progress(done, Math.max(done, total))
             })
           )
+          yield* rebuildTexts
           yield* recount
           return { parts: done }
         })

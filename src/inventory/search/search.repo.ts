@@ -16,8 +16,11 @@ const Occurrence = Schema.Struct({
   totalQuantity: Schema.Int,
   /** Of how many its part is one of the best. */
   sorted: Schema.Int,
+  /** Empty when its words have none of those asked for. */
   lexeme: Schema.String,
-  positions: Schema.Array(Schema.Int)
+  positions: Schema.Array(Schema.Int),
+  /** The places of the terms that stand in the texts of its documents, as far as that was asked. */
+  inTexts: Schema.Array(Schema.Int)
 })
 export type Occurrence = typeof Occurrence.Type
 
@@ -27,6 +30,17 @@ const occurrences = rows(Occurrence)
 const numbers = rows(Schema.Struct({ n: Schema.Int }))
 const locations = rows(Schema.Struct({ id4: Schema.String, locations: Schema.Array(StockInSlot) }))
 
+/** What candidates are chosen by. */
+interface Choice {
+  readonly sieve: ReadonlyArray<Sieve>
+  readonly lexemes: ReadonlyArray<string>
+  readonly withLabels: boolean
+  readonly filter: SearchFilter
+  readonly look: number
+  readonly sort: number
+  readonly keep: number
+}
+
 /** A term as a query in part numbers, barcodes and tags; in part numbers and barcodes alone; in descriptions; in any field. */
 export interface Sieve {
   readonly strong: string | null
@@ -34,6 +48,9 @@ export interface Sieve {
   readonly description: string | null
   readonly any: string | null
 }
+
+/** Of texts that have a term. The parts of more are looked at when another term is rarer. */
+const mostTexts = 20_000
 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -55,6 +72,47 @@ const make = Effect.gen(function* () {
 
   // Text sorts by code points here, and no word contains the last one.
   const after = sql.literal(`U&'\\+10FFFF'`)
+
+  const joined = (fragments: ReadonlyArray<Statement.Fragment>) => fragments.reduce((before, next) => sql`${before} ${next}`, sql``)
+
+  // Read once as queries: a cast at the place of use would be done again for every part.
+  const columnsOf = ({ sieve }: Choice) =>
+    joined(
+      sieve.map(
+        ({ any, codes, description, strong }, n) =>
+          sql`, ${strong}::tsquery as ${sql(`strong${n}`)}, ${codes}::tsquery as ${sql(`codes${n}`)},
+            ${description}::tsquery as ${sql(`description${n}`)}, ${any}::tsquery as ${sql(`any${n}`)}`
+      )
+    )
+
+  const weightsOf = ({ sieve }: Choice, inTexts?: Statement.Fragment) => {
+    const stands = (where: string) => sql`d.words @@ (select ${sql(where)} from q)`
+    return joined(
+      sieve.map(
+        (_, n) => sql`+ case when ${stands(`strong${n}`)} then case when ${stands(`codes${n}`)} then 10 else 8 end
+          when ${stands(`description${n}`)} then 7 when ${stands(`any${n}`)} then 5
+          ${inTexts === undefined ? sql`` : sql`when ${n}::integer = any(${inTexts}) then 2`} else 0 end`
+      )
+    )
+  }
+
+  const bestOf = ({ keep, lexemes, withLabels }: Choice) => sql`
+    stocked as materialized (
+      select b.*, s.total from best b cross join lateral (select total from part_stock where part_id4 = b.id4 and total > 0 offset 0) s
+      order by b.weight desc, b.id4 limit ${keep}),
+    emptied as (
+      select b.*, s.total from best b cross join lateral (select total from part_stock where part_id4 = b.id4 and total = 0 offset 0) s
+      where (select count(*) from stocked where weight = (select max(weight) from best)) < ${keep}
+      order by b.weight desc, b.id4 limit ${keep}),
+    kept as (
+      select * from (select * from stocked union all select * from emptied) b
+      order by b.weight desc, b.total > 0 desc, b.id4 limit ${keep})
+    select k.id4, k.total::float8 as "totalQuantity", (select count(*)::int from best) as sorted, coalesce(u.lexeme, '') as lexeme,
+      coalesce(u.positions, '{}') as positions, k.in_texts as "inTexts"
+    from kept k
+    join search_documents d on d.part_id4 = k.id4
+    left join lateral unnest(d.words) u
+      on u.lexeme = any(${lexemes}::text[]) ${withLabels ? sql`or starts_with(u.lexeme, '=')` : sql``}`
 
   return {
     /** Tiers 0 to 2: the query as a whole is a label, a slot, or a number or its beginning. At most `limit` of 0 and 1, and of 2. */
@@ -104,12 +162,19 @@ const make = Effect.gen(function* () {
 
     /**
      * What the index has for these stems: the word itself and the `most` of those that begin with it, those of most parts first; where
-     * there is none and a typo is allowed, up to 100 that look alike. `ignored` are words that the vocabulary still has and no part any more.
+     * there is none and a typo is allowed, up to 100 that look alike, unless the term stands in a text, where the word is looked for by the
+     * query beside it. `ignored` are words that the vocabulary still has and no part any more.
      */
     vocabulary: Effect.fn("SearchRepo.vocabulary")(
-      (stems: ReadonlyArray<string>, tolerant: ReadonlyArray<string>, ignored: ReadonlyArray<string>, most: number) =>
+      (
+        stems: ReadonlyArray<string>,
+        tolerant: ReadonlyArray<{ readonly stem: string; readonly inTexts: string | null }>,
+        ignored: ReadonlyArray<string>,
+        most: number
+      ) =>
         known(sql`
-          with q as materialized (select ${stems}::text[] as stems, ${tolerant}::text[] as tolerant, ${ignored}::text[] as ignored),
+          with q as materialized (select ${stems}::text[] as stems, ${tolerant.map(({ stem }) => stem)}::text[] as tolerant,
+            ${tolerant.map(({ inTexts }) => inTexts ?? "")}::text[] as in_texts, ${ignored}::text[] as ignored),
           stems as materialized (select s.stem collate "C" as stem from unnest((select stems from q)) as s (stem)),
           beginning as materialized (
             select s.stem, w.word, w.parts from stems s cross join lateral (
@@ -126,11 +191,13 @@ const make = Effect.gen(function* () {
                 order by b.parts desc, b.word limit ${most})) w)
           select stem, word, parts, null::float8 as similarity from beginning
           union all
-          select s.stem, w.word, w.parts, w.similarity::float8 from stems s cross join lateral (
+          select s.stem, w.word, w.parts, w.similarity::float8
+          from unnest((select tolerant from q), (select in_texts from q)) as s (stem, in_texts) cross join lateral (
             select word, parts, similarity(word, s.stem) as similarity from search_words
             where word % s.stem and word <> all((select ignored from q)::text[])
             order by similarity(word, s.stem) desc, word limit 100) w
-          where s.stem = any((select tolerant from q)::text[]) and not exists (select from beginning b where b.stem = s.stem)`)
+          where not exists (select from beginning b where b.stem = s.stem)
+            and not exists (select from search_texts x where x.words @@ s.in_texts::tsquery)`)
     ),
 
     /**
@@ -138,53 +205,68 @@ const make = Effect.gen(function* () {
      * in which the terms of the sieve stand; of those the `keep` best, in stock before empty. As long as enough of the very best are in
      * stock, none is looked up for the others: that costs twice what the look at a document does.
      */
-    candidates: Effect.fn("SearchRepo.candidates")(
-      (options: {
-        readonly query: string
-        readonly sieve: ReadonlyArray<Sieve>
-        readonly lexemes: ReadonlyArray<string>
-        readonly withLabels: boolean
-        readonly filter: SearchFilter
-        readonly look: number
-        readonly sort: number
-        readonly keep: number
-      }) => {
-        const joined = (fragments: ReadonlyArray<Statement.Fragment>) => fragments.reduce((before, next) => sql`${before} ${next}`, sql``)
-        // Read once as queries: a cast at the place of use would be done again for every part.
-        const columns = options.sieve.map(
-          ({ any, codes, description, strong }, n) =>
-            sql`, ${strong}::tsquery as ${sql(`strong${n}`)}, ${codes}::tsquery as ${sql(`codes${n}`)},
-              ${description}::tsquery as ${sql(`description${n}`)}, ${any}::tsquery as ${sql(`any${n}`)}`
-        )
-        const stands = (where: string) => sql`d.words @@ (select ${sql(where)} from q)`
-        const weights = options.sieve.map(
-          (_, n) => sql`+ case when ${stands(`strong${n}`)} then case when ${stands(`codes${n}`)} then 10 else 8 end
-            when ${stands(`description${n}`)} then 7 when ${stands(`any${n}`)} then 5 else 0 end`
-        )
+    candidates: Effect.fn("SearchRepo.candidates")((query: string, choice: Choice) =>
+      occurrences(sql`
+        with q as materialized (select ${query}::tsquery as query ${columnsOf(choice)}),
+        best as materialized (
+          select l.* from (
+            select d.part_id4 as id4, 0 ${weightsOf(choice)} as weight, '{}'::integer[] as in_texts
+            from search_documents d where d.words @@ (select query from q) and ${passes(choice.filter, sql`d.part_id4`)}
+            limit ${choice.look}) l
+          order by l.weight desc, l.id4 limit ${choice.sort}),
+        ${bestOf(choice)}`)
+    ),
+
+    /**
+     * The same of parts that have terms in what is written in their documents: every term there or in a field but not all of them in
+     * fields, or with `any` some term there. `parts` tells in how many parts a term stands: they are looked for by the rarest one.
+     */
+    withTexts: Effect.fn("SearchRepo.withTexts")(
+      (mode: "every" | "any", terms: ReadonlyArray<{ readonly inTexts: string | null; readonly parts: number }>, choice: Choice) => {
+        const has = (n: number) => sql`d.words @@ (select ${sql(`any${n}`)} from q)`
+        const each = choice.sieve.map((_, n) => sql`(coalesce(${has(n)}, false) or ${n}::integer = any(x.in_texts))`)
+        const inFields = choice.sieve.map((_, n) => sql`coalesce(${has(n)}, false)`)
         return occurrences(sql`
-          with q as materialized (select ${options.query}::tsquery as query ${joined(columns)}),
+          with q as materialized (select 0 as nothing ${columnsOf(choice)}),
+          t as materialized (
+            select n - 1 as n, in_texts::tsquery as in_texts, words::tsquery as words, parts
+            from unnest(${terms.map(({ inTexts }) => inTexts ?? "")}::text[], ${choice.sieve.map(({ any }) => any ?? "")}::text[],
+              ${terms.map(({ parts }) => parts)}::integer[]) with ordinality as t (in_texts, words, parts, n)),
+          hits as materialized (
+            select t.n, h.object_id
+            from t cross join lateral (select object_id from search_texts s where s.words @@ t.in_texts limit ${mostTexts}) h),
+          rarest as materialized (
+            select t.* from t left join (select n, count(*) as texts from hits group by n) h on h.n = t.n
+            order by t.parts + coalesce(h.texts, 0), t.n limit 1),
+          pool as materialized (
+            (select d.part_id4 as id4 from hits h join documents d on d.object_id = h.object_id
+              where ${mode === "any" ? sql`true` : sql`h.n = (select n from rarest)`} limit ${choice.look})
+            ${
+              mode === "any"
+                ? sql`union select null where false`
+                : sql`union (select part_id4 from search_documents where words @@ (select words from rarest) limit ${choice.look})`
+            }),
+          texts as materialized (
+            select p.id4, array_agg(distinct h.n::integer) as in_texts
+            from pool p join documents d on d.part_id4 = p.id4 join hits h on h.object_id = d.object_id group by p.id4),
           best as materialized (
-            select l.* from (
-              select d.part_id4 as id4, 0 ${joined(weights)} as weight
-              from search_documents d where d.words @@ (select query from q) and ${passes(options.filter, sql`d.part_id4`)}
-              limit ${options.look}) l
-            order by l.weight desc, l.id4 limit ${options.sort}),
-          stocked as materialized (
-            select b.*, s.total from best b cross join lateral (select total from part_stock where part_id4 = b.id4 and total > 0 offset 0) s
-            order by b.weight desc, b.id4 limit ${options.keep}),
-          emptied as (
-            select b.*, s.total from best b cross join lateral (select total from part_stock where part_id4 = b.id4 and total = 0 offset 0) s
-            where (select count(*) from stocked where weight = (select max(weight) from best)) < ${options.keep}
-            order by b.weight desc, b.id4 limit ${options.keep}),
-          kept as (
-            select * from (select * from stocked union all select * from emptied) b
-            order by b.weight desc, b.total > 0 desc, b.id4 limit ${options.keep})
-          select k.id4, k.total::float8 as "totalQuantity", (select count(*)::int from best) as sorted, u.lexeme, u.positions
-          from kept k
-          join search_documents d on d.part_id4 = k.id4
-          cross join lateral unnest(d.words) u
-          where u.lexeme = any(${options.lexemes}::text[]) ${options.withLabels ? sql`or starts_with(u.lexeme, '=')` : sql``}`)
+            select x.id4, 0 ${weightsOf(choice, sql`x.in_texts`)} as weight, x.in_texts
+            from texts x join search_documents d on d.part_id4 = x.id4
+            where ${passes(choice.filter, sql`x.id4`)}
+              ${mode === "any" ? sql`` : sql`and ${sql.and(each)} and not ${sql.and(inFields)}`}
+            order by weight desc, x.id4 limit ${choice.sort}),
+          ${bestOf(choice)}`)
       }
+    ),
+
+    /** The places of those queries that find a text. */
+    standing: Effect.fn("SearchRepo.standing")((queries: ReadonlyArray<string | null>) =>
+      Effect.map(
+        numbers(sql`
+          select (q.n - 1)::integer as n from unnest(${queries.map((query) => query ?? "")}::text[]) with ordinality as q (query, n)
+          where exists (select from search_texts s where s.words @@ q.query::tsquery)`),
+        (found) => new Set(found.map(({ n }) => n))
+      )
     ),
 
     /** The places of those terms that any part has. The queries of a term are tried in their order until one finds a part. */

@@ -1,7 +1,8 @@
 import { Clock, Context, Effect, Layer, Metric } from "effect"
 import type { PartRow } from "../parts/part.ts"
 import { Parts } from "../parts/parts.service.ts"
-import { expandTerm, type FullTerm, tolerantStem } from "./expansion.ts"
+import { expandTerm, type FullTerm, queryInTexts, tolerantStem } from "./expansion.ts"
+import { weightOf } from "./fields.ts"
 import { toTsquery } from "./lexemes.ts"
 import { parseQuery, type Term } from "./query.ts"
 import { byRank, type Expansion, type Ranked, rank } from "./ranking.ts"
@@ -52,23 +53,23 @@ export class Search extends Context.Service<
 
       const expand = Effect.fnUntraced(function* (terms: ReadonlyArray<Term>, ignored: ReadonlyArray<string>) {
         const stems = new Set(terms.flatMap(({ stem }) => stem ?? []))
-        const tolerant = terms.flatMap((term) => tolerantStem(term) ?? [])
+        const tolerant = terms.flatMap((term) => {
+          const stem = tolerantStem(term)
+          return stem === null ? [] : [{ stem, inTexts: queryInTexts(term) }]
+        })
         const known = stems.size === 0 ? [] : yield* repo.vocabulary([...stems], tolerant, ignored, mostPrefixes(terms.length))
         return terms.map((term) => expandTerm(term, known))
       })
 
       /** The terms decide what is told of a candidate, the sieve which candidates are the best when there are many. */
-      const candidates = (
-        query: string | null,
+      const choice = (
         sieve: ReadonlyArray<ReadonlyArray<Expansion>>,
         terms: ReadonlyArray<FullTerm>,
         filter: SearchFilter,
         { keep, look }: Limits
-      ): Effect.Effect<ReadonlyArray<Occurrence>> => {
-        if (query === null) return Effect.succeed([])
+      ) => {
         const expansions = terms.flatMap((term) => term.expansions)
-        return repo.candidates({
-          query,
+        return {
           sieve: sieve.map((term) => ({
             strong: toTsquery([term], "any", ["A", "B"]),
             codes: toTsquery([term], "any", ["A"]),
@@ -81,10 +82,26 @@ export class Search extends Context.Service<
           look,
           sort,
           keep
-        })
+        }
       }
 
-      const withEveryTerm = Effect.fnUntraced(function* (terms: ReadonlyArray<FullTerm>, filter: SearchFilter, limit: number) {
+      const candidates = (
+        query: string | null,
+        sieve: ReadonlyArray<ReadonlyArray<Expansion>>,
+        terms: ReadonlyArray<FullTerm>,
+        filter: SearchFilter,
+        limits: Limits
+      ): Effect.Effect<ReadonlyArray<Occurrence>> =>
+        query === null ? Effect.succeed([]) : repo.candidates(query, choice(sieve, terms, filter, limits))
+
+      const withTexts = (mode: "every" | "any", terms: ReadonlyArray<FullTerm>, filter: SearchFilter, limit: number) => {
+        const sieve = terms.map((term) => term.expansions)
+        return Effect.map(repo.withTexts(mode, terms, choice(sieve, terms, filter, { look, keep: keepFor(limit) })), (found) =>
+          rankAll(terms, found)
+        )
+      }
+
+      const inFields = Effect.fnUntraced(function* (terms: ReadonlyArray<FullTerm>, filter: SearchFilter, limit: number) {
         const own = terms.map((term) => term.own)
         const exactly = toTsquery(own, "every")
         const keep = keepFor(limit)
@@ -104,6 +121,15 @@ export class Search extends Context.Service<
         const widely = toTsquery(wide, "every")
         const query = widely === null || exactly === null ? widely : `(${widely}) & !(${exactly})`
         return distinct([...hits, ...rankAll(terms, yield* candidates(query, wide, terms, filter, { look: lookWide, keep }))])
+      })
+
+      /** What is written in documents is looked into when it can say more than the fields did: at best it has one of the terms. */
+      const withEveryTerm = Effect.fnUntraced(function* (terms: ReadonlyArray<FullTerm>, filter: SearchFilter, limit: number) {
+        const hits = [...(yield* inFields(terms, filter, limit))].sort(byRank)
+        const last = hits[limit - 1]
+        const best = (terms.length - 1 + weightOf("documentText")) / terms.length
+        if (terms.length === 0 || (last?.tier === 3 && last.score >= best)) return hits
+        return distinct([...hits, ...(yield* withTexts("every", terms, filter, limit))].sort(byRank))
       })
 
       /** All terms that any part has; all of them but one; each alone, the rarest first. */
@@ -136,7 +162,7 @@ export class Search extends Context.Service<
         mayRelax: boolean
       ) {
         let terms = expanded
-        let hits = yield* withEveryTerm(terms, filter, limit)
+        let hits: ReadonlyArray<Hit> = yield* withEveryTerm(terms, filter, limit)
         if (hits.length > 0 || !mayRelax) return hits
         // From the last to the first: the words of fewest parts are found quickest.
         const occurring = (terms: ReadonlyArray<FullTerm>) =>
@@ -155,12 +181,14 @@ export class Search extends Context.Service<
           if (hits.length > 0) return hits
           present = yield* occurring(terms)
         }
-        return yield* withSomeTerms(
+        hits = yield* withSomeTerms(
           terms,
           terms.filter((_, n) => present.has(n)),
           filter,
           limit
         )
+        if ((yield* repo.standing(terms.map(({ inTexts }) => inTexts))).size === 0) return hits
+        return distinct([...hits, ...(yield* withTexts("any", terms, filter, limit))].sort(byRank))
       })
 
       const toItems = Effect.fnUntraced(function* (hits: ReadonlyArray<Hit>) {
@@ -220,7 +248,7 @@ const rankAll = (terms: ReadonlyArray<FullTerm>, occurrences: ReadonlyArray<Occu
     ([id4, of]) => ({
       id4,
       totalQuantity: of[0]?.totalQuantity ?? 0,
-      ...rank(terms, new Map(of.map(({ lexeme, positions }) => [lexeme, positions])))
+      ...rank(terms, new Map(of.map(({ lexeme, positions }) => [lexeme, positions])), new Set(of[0]?.inTexts))
     })
   ).flatMap(({ tier, ...hit }) => (tier === null ? [] : [{ tier, ...hit }]))
 

@@ -25,6 +25,9 @@ export const Seller = Schema.Struct({
   id: SellerId,
   name: Schema.String,
   website: Schema.NullOr(Schema.String),
+  logoUrl: Schema.NullOr(Schema.String).annotate({
+    description: "The logo that was uploaded, else the icon of the website, which is looked for once; null when there is neither"
+  }),
   /** Parts that have a link to this seller. */
   partCount: Schema.Int,
   createdAt: Instant,
@@ -32,6 +35,8 @@ export const Seller = Schema.Struct({
   version: Schema.Int
 }).annotate({ identifier: "Seller" })
 export type Seller = typeof Seller.Type
+
+export const maxLogoBytes = 2 * 2 ** 20
 
 export const SellerLinkId = int(1, 2_147_483_647).pipe(Schema.brand("SellerLinkId")).annotate({ identifier: "SellerLinkId" })
 export type SellerLinkId = typeof SellerLinkId.Type
@@ -96,6 +101,17 @@ export type SellerLink = typeof SellerLink.Type
 export class SellerNotFound extends Problem<SellerNotFound>()(
   "SellerNotFound",
   { code: "seller-not-found", status: 404, title: "No such seller", help: "No seller has this id. GET /api/sellers lists them." },
+  { sellerId: Schema.Int }
+) {}
+
+export class SellerLogoNotFound extends Problem<SellerLogoNotFound>()(
+  "SellerLogoNotFound",
+  {
+    code: "seller-logo-not-found",
+    status: 404,
+    title: "The seller has no logo",
+    help: "No logo was uploaded for this seller, and no icon was found on its website. PUT /api/sellers/{sellerId}/logo uploads one."
+  },
   { sellerId: Schema.Int }
 ) {}
 

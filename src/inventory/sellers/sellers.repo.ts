@@ -1,5 +1,6 @@
 import { Context, Effect, Layer, type Option, Schema } from "effect"
 import { SqlClient } from "effect/sql"
+import { AppConfig } from "#platform/config.ts"
 import { count, onConstraint, row, rows, run, type Transaction } from "#platform/db/db.ts"
 import { keyset, PageKey, type PageParams, sortKey, withTotal } from "#platform/db/paging.ts"
 import { type NewSeller, Seller, SellerId, SellerNameTaken } from "./seller.ts"
@@ -21,8 +22,12 @@ const nameTaken = (name: string) =>
 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
+  const { basePath } = yield* AppConfig
 
-  const columns = sql.literal(`s.id, s.name, s.website, (select count(*)::int from seller_links k where k.seller_id = s.id) as "partCount",
+  const columns = sql.literal(`s.id, s.name, s.website,
+    case when exists (select from seller_logos l where l.seller_id = s.id and (l.icon_of is null or l.icon_of = s.website))
+      then '${basePath}/api/sellers/' || s.id || '/logo' end as "logoUrl",
+    (select count(*)::int from seller_links k where k.seller_id = s.id) as "partCount",
     iso(s.created_at) as "createdAt", iso(s.updated_at) as "updatedAt", s.version::float8 as version`)
 
   const find = (id: SellerId): Effect.Effect<Option.Option<Seller>> => one(sql`select ${columns} from sellers s where s.id = ${id}`)
@@ -65,6 +70,12 @@ const make = Effect.gen(function* () {
 
     remove: Effect.fn("SellersRepo.remove")(
       (id: SellerId): Effect.Effect<void, never, Transaction> => run(sql`delete from sellers where id = ${id}`)
+    ),
+
+    /** The logo is one of its own fields. */
+    touch: Effect.fn("SellersRepo.touch")(
+      (id: SellerId): Effect.Effect<void, never, Transaction> =>
+        run(sql`update sellers set version = version + 1, updated_at = now() where id = ${id}`)
     ),
 
     /** Inserts sellers with these names where there are none yet; answers the new ones. */

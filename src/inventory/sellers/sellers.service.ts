@@ -7,6 +7,7 @@ import { checkVersion, type IfMatch } from "#platform/http/preconditions.ts"
 import type { InvalidRequest, PreconditionFailed } from "#platform/http/problems.ts"
 import { SearchIndex } from "../search/search-index.service.ts"
 import { type NewSeller, type Seller, type SellerEdit, type SellerId, SellerInUse, type SellerNameTaken, SellerNotFound } from "./seller.ts"
+import { SellerLogos } from "./seller-logos.service.ts"
 import { SellersRepo } from "./sellers.repo.ts"
 
 export class Sellers extends Context.Service<
@@ -36,6 +37,7 @@ export class Sellers extends Context.Service<
       const index = yield* SearchIndex
       const db = yield* Db
       const changes = yield* Changes
+      const logos = yield* SellerLogos
 
       const orNotFound = (id: SellerId) => (found: Option.Option<Seller>) =>
         Effect.fromOption(found).pipe(
@@ -67,25 +69,30 @@ export class Sellers extends Context.Service<
               const id = yield* repo.insert(seller)
               const made = yield* Effect.orDie(get(id))
               yield* changes.record(change("created", id, null, made))
+              yield* logos.wantIcon(made)
               return made
             })
           )
         ),
         edit: Effect.fn("Sellers.edit")((id, edit, ifMatch) =>
-          db.transaction(
-            Effect.gen(function* () {
-              const before = yield* locked(id, ifMatch)
-              yield* repo.update(id, { ...before, ...edit })
-              const after = yield* Effect.orDie(get(id))
-              if (after.name !== before.name) yield* index.refreshSeller(id)
-              yield* changes.record(change("updated", id, before, after))
-              return after
-            })
-          )
+          db
+            .transaction(
+              Effect.gen(function* () {
+                const before = yield* locked(id, ifMatch)
+                yield* repo.update(id, { ...before, ...edit })
+                const after = yield* Effect.orDie(get(id))
+                if (after.name !== before.name) yield* index.refreshSeller(id)
+                yield* changes.record(change("updated", id, before, after))
+                if (after.website !== before.website) yield* logos.wantIcon(after)
+                return after
+              })
+            )
+            .pipe(Effect.tap(() => (edit.website === undefined ? Effect.void : logos.tidy(id))))
         ),
         remove: Effect.fn("Sellers.remove")((id, ifMatch) =>
           db.transaction(
             Effect.gen(function* () {
+              yield* logos.lockObjectsOf(id)
               const seller = yield* locked(id, ifMatch)
               if (seller.partCount > 0) {
                 return yield* new SellerInUse({
@@ -93,6 +100,7 @@ export class Sellers extends Context.Service<
                   partCount: seller.partCount
                 })
               }
+              yield* logos.removeAllOf(id)
               yield* repo.remove(id)
               yield* changes.record(change("deleted", id, seller, null))
             })
@@ -107,5 +115,5 @@ export class Sellers extends Context.Service<
       })
     })
   )
-  static readonly layer = this.layerNoDeps.pipe(Layer.provide([SellersRepo.layer, SearchIndex.layer, Changes.layer]))
+  static readonly layer = this.layerNoDeps.pipe(Layer.provide([SellersRepo.layer, SellerLogos.layer, SearchIndex.layer, Changes.layer]))
 }

@@ -20,7 +20,7 @@ export class Media extends Context.Service<
       options: { readonly size: number; readonly format: "jpeg" | "webp" }
     ) => Effect.Effect<Picture, UnreadableFile>
     /** A small WebP of an image of unknown kind, icons of sites among them; its dimensions are those of the image when it is small itself. */
-    readonly preview: (path: string) => Effect.Effect<Picture, UnsupportedMedia | UnreadableFile | PayloadTooLarge>
+    readonly preview: (path: string, size?: number) => Effect.Effect<Picture, UnsupportedMedia | UnreadableFile | PayloadTooLarge>
     /** The words on the first 50 pages of a PDF, at most 200 KB of UTF-8. */
     readonly text: (path: string) => Effect.Effect<string, UnreadableFile>
     /** How many decoding processes there are now. */
@@ -48,8 +48,8 @@ export class Media extends Context.Service<
             const drawn = yield* Effect.mapError(decoders.answer({ ask: "thumbnail", path, mediaType, size, format }), unreadable)
             return { ...drawn, mediaType: `image/${format}` as const }
           }),
-          preview: Effect.fn("Media.preview")(function* (path) {
-            const drawn = yield* Effect.mapError(decoders.answer({ ask: "preview", path, size: previewSize }), problem)
+          preview: Effect.fn("Media.preview")(function* (path, size = previewSize) {
+            const drawn = yield* Effect.mapError(decoders.answer({ ask: "preview", path, size }), problem)
             return { ...drawn, mediaType: "image/webp" as const }
           }),
           text: Effect.fn("Media.text")((path) =>
