@@ -5,7 +5,7 @@ import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Queue as Mailbox, Option, type Scope, Stream, Tracer } from "effect"
 import { SqlClient } from "effect/sql"
-import { deadLetters, queueOf } from "#platform/jobs/broker.ts"
+import { deadLetters, deliveryLimit, queueOf } from "#platform/jobs/broker.ts"
 import type { Consumer } from "#platform/jobs/queue.ts"
 import { Metrics } from "#platform/telemetry/metrics.ts"
 import { addJobs, states, work } from "../support/job-rows.ts"
@@ -208,8 +208,8 @@ describe("a message that", () => {
         const { queue } = yield* startProcess(url)
         yield* addJobs(kind, 1)
         const before = yield* waitingIn(deadLetters)
-        // The first delivery and the twenty that are allowed after it.
-        for (let n = 0; n < 21; n++) {
+        // The first delivery and those that are allowed after it.
+        for (let n = 0; n <= deliveryLimit; n++) {
           yield* Effect.scoped(Effect.flatMap(queue.consume([kind]), ({ next }) => next({ kinds: [kind], limit: 1 })))
         }
         yield* eventually("it is buried", waitingIn(deadLetters), (count) => count > before)

@@ -24,7 +24,7 @@ const lease = Duration.seconds(20)
 export const JobsLayer = Jobs.layer.pipe(Layer.provideMerge([JobsRepo.layer, JobSignals.layer, Announcer.layer]))
 
 // A worker that goes away gives back what it holds, and a token that came back too often is buried by the broker.
-const mostTokens = 200
+const mostTokens = 50
 
 /** How workers learn of jobs, and how a broker does. In every process that lives on. */
 export const QueueLayer = Layer.unwrap(

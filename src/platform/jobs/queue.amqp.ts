@@ -38,7 +38,7 @@ export const layerQueue = ({ prefetch = () => usualPrefetch }: Pick<AmqpOptions,
     })
   )
 
-// Half of the deliveries after which the broker buries a token: a busy worker gives back all but one of what it holds at worst
+// At most half of the deliveries after which the broker buries a token: a busy worker gives back all but one of what it holds at worst
 // once for each of them.
 const usualPrefetch = 10
 

@@ -6,6 +6,7 @@ interface Scheduled {
   readonly name: string
   readonly cron: Cron.Cron
   readonly enqueue: Effect.Effect<unknown>
+  readonly afterStart?: Duration.Duration | undefined
 }
 
 /** What is to be asked for regularly. Filled while the layers are built. */
@@ -15,9 +16,14 @@ export class Schedules extends Context.Service<Schedules, Array<Scheduled>>()("p
 
 /**
  * Asks for work at the ticks of a cron expression (five fields, UTC): once a tick over all replicas. After an outage of several ticks it
- * asks once.
+ * asks once. With `afterStart` also so long after the start of every process: for what a crash may have left.
  */
-export const schedule = <R>(name: string, cron: string, enqueue: Effect.Effect<unknown, never, R | Transaction>) =>
+export const schedule = <R>(
+  name: string,
+  cron: string,
+  enqueue: Effect.Effect<unknown, never, R | Transaction>,
+  options: { readonly afterStart?: Duration.Duration } = {}
+) =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const schedules = yield* Schedules
@@ -25,7 +31,8 @@ export const schedule = <R>(name: string, cron: string, enqueue: Effect.Effect<u
       schedules.push({
         name,
         cron: Cron.parseUnsafe(cron, "UTC"),
-        enqueue: Effect.provide(enqueue, context) as Effect.Effect<unknown>
+        enqueue: Effect.provide(enqueue, context) as Effect.Effect<unknown>,
+        afterStart: options.afterStart
       })
     })
   )
@@ -61,5 +68,16 @@ export const Scheduler = Layer.effectDiscard(
         Effect.forkScoped
       )
     yield* Effect.forEach(schedules, keep, { discard: true })
+    const db = yield* Db
+    const once = ({ afterStart, enqueue, name }: Scheduled) =>
+      afterStart === undefined
+        ? Effect.void
+        : db.transaction(enqueue).pipe(
+            Effect.delay(afterStart),
+            Effect.catchCause((cause) => Effect.logWarning(`${name} could not be asked for after the start`, cause)),
+            Effect.withTracerEnabled(false),
+            Effect.forkScoped
+          )
+    yield* Effect.forEach(schedules, once, { discard: true })
   })
 )

@@ -3,6 +3,7 @@ import { jobHandler } from "../jobs/handlers.ts"
 import { jobKind } from "../jobs/job-kind.ts"
 import { Jobs } from "../jobs/jobs.service.ts"
 import { schedule } from "../jobs/schedules.ts"
+import { Objects } from "./objects.service.ts"
 import { Sweeper } from "./sweeper.service.ts"
 
 const sweepKind = jobKind({
@@ -24,7 +25,7 @@ const scanKind = jobKind({
 // What is younger may belong to an upload whose row is about to be committed.
 const scanGrace = Duration.hours(24)
 
-/** What crashes and outages of the store have left, every few minutes; once a week the store against the rows. */
+/** What crashes and outages of the store have left, every minute when there is anything; once a week the store against the rows. */
 export const SweeperJobs = Layer.mergeAll(
   jobHandler(
     sweepKind,
@@ -40,8 +41,12 @@ export const SweeperJobs = Layer.mergeAll(
   ),
   schedule(
     sweepKind.name,
-    "*/5 * * * *",
-    Effect.flatMap(Jobs, ({ enqueue }) => enqueue(sweepKind, {}, { key: "sweep" }))
+    "* * * * *",
+    Effect.gen(function* () {
+      const { deletions, uploads } = yield* Objects.use(({ pending }) => pending)
+      if (deletions + uploads > 0) yield* Jobs.use(({ enqueue }) => enqueue(sweepKind, {}, { key: "sweep" }))
+    }),
+    { afterStart: Duration.seconds(10) }
   ),
   schedule(
     scanKind.name,
