@@ -27,6 +27,12 @@ export default Effect.gen(function* () {
   // A job can wait for the index, a search not for thousands of words that are not in it yet.
   yield* sql`create index search_texts_words_index on search_texts using gin (words) with (fastupdate = off)`
 
+  // Without it the planner, who knows nothing of what lies apart, reads all words of all texts one after the other as soon as there are
+  // a few hundred: it takes the rows for small.
+  yield* sql`create function search_texts_with(query tsquery, most integer) returns setof bigint
+    language plpgsql stable rows 100 set enable_seqscan = off set enable_indexscan = off as $$
+    begin return query select object_id from search_texts where words @@ query limit most; end $$`
+
   // Documents from before are read like new ones.
   yield* sql`insert into document_texts (object_id) select distinct object_id from documents where kind = 'pdf'`
   yield* sql`

@@ -5,7 +5,7 @@ import { image, largePdf } from "../support/files.ts"
 import { nextAnswer, rawConnection } from "../support/raw-http.ts"
 import { eventually, startServer, temporaryDirectory } from "../support/server-process.ts"
 import { filesSeenBy, onSmallDisk, oursBeside } from "../support/small-disk.ts"
-import { anyNumber, ask, clean, command, documentsOn, jobsEnded, newPartOn, ours, type Sent, uploadTo } from "./workshop-files.ts"
+import { ask, clean, command, documentsOn, newPartOn, ours, quiet, type Sent, uncounted, uploadTo } from "./workshop-files.ts"
 
 /** A server with files in a data directory of its own, in which a folder is a small disk. */
 const fresh = (small?: { readonly folder: string; readonly megabytes: number }, env: Record<string, string> = {}) =>
@@ -43,14 +43,15 @@ describe("a disk that is full", () => {
       const kept = answers.filter((answer) => answer?.status === 201).length
       for (const answer of answers.filter((answer) => answer?.status !== 201)) assertFull(answer, /disk of the server is full/u)
       assert.isBelow(kept, 32)
+      yield* quiet(server.port)
       const photo = yield* uploadTo(server.port, id4, yield* image({ seed: 1 }), "small.png")
       assert.strictEqual(photo?.status, 201)
       assert.strictEqual((yield* ask(server.port, "GET", `/api/documents/${photo?.body.id}/thumbnail?size=20`))?.status, 200)
       assert.strictEqual((yield* documentsOn(server.port, id4)).length, kept + 1)
-      yield* jobsEnded(server.port)
+      yield* quiet(server.port)
       assert.deepStrictEqual(filesIn("spool"), [])
       assert.strictEqual((yield* ask(server.port, "GET", "/readyz"))?.status, 200)
-      assert.deepStrictEqual(anyNumber(yield* verify()), clean("n"))
+      assert.deepStrictEqual(uncounted(yield* verify()), clean(0))
     }).pipe(Effect.scoped)
   )
 
@@ -60,21 +61,22 @@ describe("a disk that is full", () => {
       const [first, second] = [largePdf("first", 4_000_000), largePdf("second", 4_000_000)]
       const kept = yield* uploadTo(server.port, id4, first, "first.pdf")
       assert.strictEqual(kept?.status, 201)
+      yield* quiet(server.port)
       assertFull(yield* uploadTo(server.port, id4, second, "second.pdf"), /disk with the objects is full/u)
       assert.strictEqual((yield* documentsOn(server.port, id4)).length, 1)
       assert.deepStrictEqual(filesIn("objects/incoming"), [])
       assert.strictEqual((yield* uploadTo(server.port, id4, yield* image({ seed: 2 }), "small.png"))?.status, 201)
-      yield* jobsEnded(server.port)
-      const repaired = anyNumber(yield* verify("--repair", "--grace", "0s"))
-      assert.deepStrictEqual(repaired, {
-        ...clean("n"),
-        out: `repaired: 1 uploads given up, 1 objects deleted, 0 not yet\n${clean("n").out}`
+      yield* quiet(server.port)
+      const repaired = yield* verify("--repair", "--grace", "0s")
+      assert.deepStrictEqual(uncounted(repaired), {
+        ...clean(0),
+        out: `repaired: 1 uploads given up, 1 objects deleted, 0 not yet\n${clean(0).out}`
       })
       assert.strictEqual((yield* ask(server.port, "DELETE", `/api/documents/${kept?.body.id}`))?.status, 204)
-      yield* eventually("there is room", verify(), (said) => anyNumber(said).out === clean("n").out)
+      yield* eventually("there is room", verify(), (verified) => uncounted(verified).out === clean(0).out)
       assert.strictEqual((yield* uploadTo(server.port, id4, second, "second.pdf"))?.status, 201)
-      yield* jobsEnded(server.port)
-      assert.deepStrictEqual(anyNumber(yield* verify()), clean("n"))
+      yield* quiet(server.port)
+      assert.deepStrictEqual(uncounted(yield* verify()), clean(0))
     }).pipe(Effect.scoped)
   )
 })

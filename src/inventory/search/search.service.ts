@@ -96,8 +96,13 @@ export class Search extends Context.Service<
 
       const withTexts = (mode: "every" | "any", terms: ReadonlyArray<FullTerm>, filter: SearchFilter, limit: number) => {
         const sieve = terms.map((term) => term.expansions)
-        return Effect.map(repo.withTexts(mode, terms, choice(sieve, terms, filter, { look, keep: keepFor(limit) })), (found) =>
-          rankAll(terms, found)
+        return Effect.map(
+          repo.withTexts(
+            mode,
+            terms,
+            choice(sieve, terms, filter, { look: mode === "any" || terms.length === 1 ? lookWide : look / 2, keep: keepFor(limit) })
+          ),
+          (found) => rankAll(terms, found)
         )
       }
 
