@@ -7,7 +7,12 @@ import { registry } from "./problems.ts"
 type Json = Record<string, unknown>
 type Parameter = { in: string; name: string; schema: Json; description?: unknown; example?: unknown }
 type Response = { description: string; content?: Record<string, { schema: Json }> }
-type Operation = { parameters: Array<Parameter>; responses: Record<string, Response>; requestBody?: { content: Record<string, Json> } }
+type Operation = {
+  parameters: Array<Parameter>
+  responses: Record<string, Response>
+  requestBody?: { content: Record<string, Json> }
+  "x-codeSamples"?: ReadonlyArray<{ readonly lang: string; readonly label: string; readonly source: string }>
+}
 type Document = { paths: Record<string, Record<string, Operation>>; components: { schemas: Record<string, Json> } }
 
 // What the edge answers, whatever the endpoint.
@@ -36,6 +41,9 @@ export const complete =
         )
         const example = Context.getOrUndefined(endpoint.annotations as Context.Context<RequestExample>, RequestExample)
         if (example !== undefined) addExample(operation, path, example)
+        if (example?.form !== undefined) {
+          operation["x-codeSamples"] = [{ lang: "Shell", label: "curl", source: curlOf(endpoint.method, example.path, example.form) }]
+        }
         for (const code of ofEvery) addProblem(operation, code)
         if (operation.requestBody === undefined) removeProblem(operation, "malformed-json")
         else for (const code of ofBodies) addProblem(operation, code)
@@ -130,6 +138,12 @@ const addExample = (operation: Operation, template: string, { body, form, path: 
     const example = type === "multipart/form-data" ? form : body
     if (example !== undefined) media.example = example
   }
+}
+
+/** A form with a file as it can be typed: the example of a file is the text `@name`, as curl reads it. */
+const curlOf = (method: string, path: string, form: unknown) => {
+  const fields = Object.entries(form as Readonly<Record<string, unknown>>).map(([name, value]) => `-F '${name}=${value}'`)
+  return `curl ${method === "POST" ? "" : `-X ${method} `}${fields.join(" ")} http://127.0.0.1:8080${path}`
 }
 
 const typed = (value: string, { type }: Json) =>
