@@ -4,7 +4,7 @@ import { Effect, Latch, Schedule } from "effect"
 
 const calm = 25
 const patience = 500
-const linger = 500
+const linger = 1000
 
 interface Connection {
   underWay: number
