@@ -7,6 +7,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     exclude: ["test/services/**"],
     globalSetup: ["test/support/global-setup.ts"],
+    // What a passed test logs is noise around one that failed.
+    silent: "passed-only",
     pool: "forks",
     // Dozens of callers at once are normal in these tests: more files beside each other would starve them.
     maxWorkers: 2,

@@ -280,7 +280,10 @@ layer(worldOf(), { excludeTestServices: true, timeout: "60 seconds" })("export",
   it.effect("thirty-two exports and writers at once: every export is whole", () =>
     Effect.gen(function* () {
       const { send } = yield* Http
-      yield* insertParts(Array.from({ length: 2500 }, (_, n) => ({ id4: nthId4(n + 400_000), description: `Part ${n}` })))
+      const sql = yield* SqlClient.SqlClient
+      const used = new Set((yield* sql<{ readonly id4: string }>`select id4 from parts`).map(({ id4 }) => id4))
+      const unused = Array.from({ length: 2500 + used.size }, (_, n) => nthId4(n + 400_000)).filter((id4) => !used.has(id4))
+      yield* insertParts(unused.slice(0, 2500).map((id4, n) => ({ id4, description: `Part ${n}` })))
       const [exports, writes] = yield* Effect.all(
         [
           Effect.forEach(Array.from({ length: 32 }), () => exported("parts"), { concurrency: "unbounded" }),

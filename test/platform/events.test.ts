@@ -171,7 +171,7 @@ layer(withServices(world()), options)("the event feed", (it) => {
       const end = yield* Deferred.make<void>()
       const silent = yield* db
         .transaction(
-          sql`select pg_current_xact_id()`.pipe(
+          sql`select pg_current_xact_id()::text`.pipe(
             Effect.andThen(Deferred.succeed(begun, undefined)),
             Effect.andThen(Deferred.await(end)),
             Effect.andThen(Effect.fail("undone"))
@@ -181,7 +181,8 @@ layer(withServices(world()), options)("the event feed", (it) => {
       yield* Deferred.await(begun)
       yield* recordOne("waits")
       const next = yield* Effect.forkScoped(live.event)
-      yield* eventually("the feed is held back", gauge("event_feed_lag_seconds"), (age) => (age ?? 0) > 0.1)
+      const before = (yield* gauge("event_feed_lag_seconds")) ?? 0
+      yield* eventually("the feed is held back", gauge("event_feed_lag_seconds"), (age) => (age ?? 0) > before + 0.1)
       assert.isUndefined(next.pollUnsafe())
       yield* Deferred.succeed(end, undefined)
       yield* Fiber.join(silent)

@@ -14,6 +14,8 @@ export default defineConfig({
       "test/services/rabbitmq.ts",
       "test/support/global-setup.ts"
     ],
+    // What a passed test logs is noise around one that failed.
+    silent: "passed-only",
     pool: "forks",
     // Whoever asks first starts Ceph, for all files after it.
     maxWorkers: 1,
