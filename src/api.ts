@@ -2,6 +2,7 @@ import { HttpApi, OpenApi } from "effect/http-api"
 import { BoxesApi } from "#inventory/boxes/boxes.api.ts"
 import { DashboardApi } from "#inventory/dashboard/dashboard.api.ts"
 import { DocumentsApi } from "#inventory/documents/documents.api.ts"
+import { LinkPreviewsApi } from "#inventory/link-previews/link-previews.api.ts"
 import { LocationsApi } from "#inventory/locations/locations.api.ts"
 import { PartsApi } from "#inventory/parts/parts.api.ts"
 import { SearchApi } from "#inventory/search/search.api.ts"
@@ -9,6 +10,7 @@ import { SellerLinksApi } from "#inventory/sellers/seller-links.api.ts"
 import { SellersApi } from "#inventory/sellers/sellers.api.ts"
 import { StockApi } from "#inventory/stock/stock.api.ts"
 import { ExportApi } from "#inventory/transfer/export.api.ts"
+import { ImportApi } from "#inventory/transfer/import.api.ts"
 import { TypesApi } from "#inventory/types/types.api.ts"
 import { ChangesApi } from "#platform/changes/changes.api.ts"
 import { EventsApi } from "#platform/events/events.api.ts"
@@ -22,6 +24,7 @@ export class Api extends HttpApi.make("partwright")
   .add(
     PartsApi,
     DocumentsApi,
+    LinkPreviewsApi,
     SellerLinksApi,
     SellersApi,
     StockApi,
@@ -31,6 +34,7 @@ export class Api extends HttpApi.make("partwright")
     SearchApi,
     DashboardApi,
     ExportApi,
+    ImportApi,
     ChangesApi,
     JobsApi,
     EventsApi,

@@ -7,6 +7,8 @@ import { BoxesHttp } from "#inventory/boxes/boxes.http.ts"
 import { DashboardHttp } from "#inventory/dashboard/dashboard.http.ts"
 import { DashboardMetrics } from "#inventory/dashboard/dashboard.metrics.ts"
 import { DocumentsHttp } from "#inventory/documents/documents.http.ts"
+import { LinkPreviewsHttp } from "#inventory/link-previews/link-previews.http.ts"
+import { LinkPreviewsJobs } from "#inventory/link-previews/link-previews.jobs.ts"
 import { LocationsHttp } from "#inventory/locations/locations.http.ts"
 import { PartsHttp } from "#inventory/parts/parts.http.ts"
 import { SearchHttp } from "#inventory/search/search.http.ts"
@@ -15,7 +17,8 @@ import { SellersHttp } from "#inventory/sellers/sellers.http.ts"
 import { LedgerCheckJobs } from "#inventory/stock/ledger-check.jobs.ts"
 import { StockHttp } from "#inventory/stock/stock.http.ts"
 import { ExportHttp } from "#inventory/transfer/export.http.ts"
-import { Imports } from "#inventory/transfer/import.service.ts"
+import { ImportHttp } from "#inventory/transfer/import.http.ts"
+import { ImportWork } from "#inventory/transfer/import.jobs.ts"
 import { TypesHttp } from "#inventory/types/types.http.ts"
 import { Types } from "#inventory/types/types.service.ts"
 import { ChangesHttp } from "#platform/changes/changes.http.ts"
@@ -44,18 +47,18 @@ import { pushedGauges } from "#platform/telemetry/otlp.ts"
 const Handlers = Layer.mergeAll(
   PartsHttp,
   DocumentsHttp,
+  LinkPreviewsHttp,
   SellerLinksHttp,
   SearchHttp,
   DashboardHttp,
   DashboardMetrics,
-  // Its counters are there from the start.
-  Imports.layer,
   SellersHttp,
   StockHttp,
   TypesHttp,
   BoxesHttp,
   LocationsHttp,
   ExportHttp,
+  ImportHttp,
   ChangesHttp,
   EventsHttp,
   HealthHttp,
@@ -124,7 +127,7 @@ export const Application = (connection: Connection, schema?: "migrate" | "check"
   Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files, JobsLayer).pipe(Layer.provideMerge(Database(connection, schema)))
 
 /** Every feature's jobs and schedules, and what runs them. */
-export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs))
+export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs, LinkPreviewsJobs, ImportWork))
 
 /**
  * Serves once everything is built. The socket must depend on the whole application: it would otherwise open while migrations

@@ -1,58 +1,13 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
+import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import sharp from "sharp"
 import { faults, spooled } from "../support/documents-suite.ts"
 import { image, pdf } from "../support/files.ts"
 import { forEver, webServer } from "../support/internet.ts"
 import { get, inParallel, newPart, post, tally } from "../support/inventory.ts"
-import { freshDatabase } from "../support/postgres.ts"
-import { Http, worldOn } from "../support/world.ts"
-
-type Page = (request: IncomingMessage, response: ServerResponse) => void
-
-/** A small web on loopback: the outside world. */
-class Web extends Context.Service<Web, { readonly url: string; readonly pages: Map<string, Page>; readonly asked: Array<string> }>()(
-  "test/Web"
-) {
-  static readonly layer = Layer.effect(
-    Web,
-    Effect.gen(function* () {
-      const pages = new Map<string, Page>()
-      const asked: Array<string> = []
-      const server = createServer((request, response) => {
-        asked.push(request.url ?? "")
-        const page = pages.get(request.url ?? "")
-        if (page === undefined) response.writeHead(404).end("nothing here")
-        else page(request, response)
-      })
-      yield* Effect.acquireRelease(
-        Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-        () =>
-          Effect.sync(() => {
-            server.close()
-            server.closeAllConnections()
-          })
-      )
-      const address = server.address()
-      return Web.of({ url: `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`, pages, asked })
-    })
-  )
-}
-
-const sends =
-  (content: string | Uint8Array, headers: Record<string, string> = {}): Page =>
-  (_, response) => {
-    response.writeHead(200, { "content-type": "text/html; charset=utf-8", ...headers }).end(content)
-  }
-
-const webbed = Layer.unwrap(
-  Effect.gen(function* () {
-    const { url } = yield* Web
-    return worldOn(yield* freshDatabase(), { FETCH_ALLOW_HOSTS: new URL(url).host })
-  })
-).pipe(Layer.provideMerge(Web.layer))
+import { sends, Web, webbed } from "../support/web.ts"
+import { Http } from "../support/world.ts"
 
 const link = (id4: string, body: Record<string, unknown>, headers: Record<string, string> = {}) =>
   post(`/api/parts/${id4}/documents`, body, { headers })

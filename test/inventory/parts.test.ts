@@ -1,7 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Random, Schema } from "effect"
 import { SqlClient } from "effect/sql"
-import { freeId4s, Id4, id4Count, isDrawable, NewPart, nthId4 } from "#inventory/parts/part.ts"
+import { freeId4s, Id4, id4Count, id4Number, isDrawable, NewPart, nthId4 } from "#inventory/parts/part.ts"
 import { Parts } from "#inventory/parts/parts.service.ts"
 import { Db } from "#platform/db/db.ts"
 import { get, inParallel, newBox, newPart, post, tally } from "../support/inventory.ts"
@@ -485,9 +485,15 @@ layer(world(), options)("labels", (it) => {
     assert.isTrue(all.every((id4) => /^[A-HJKMNP-Z]{4}$/.test(id4)))
     const skipped = all.filter((id4) => !isDrawable(id4))
     assert.include<string>(skipped, "FUCK")
-    assert.strictEqual([...freeId4s(5, () => false)].length, id4Count - skipped.length)
-    assert.strictEqual(freeId4s(all.indexOf(Id4.make("FUCK")), () => false).next().value, "FUCM")
-    assert.strictEqual(freeId4s(id4Count - 1, (id4) => id4 === "ZZZZ").next().value, "AAAA")
+    assert.deepStrictEqual(
+      [0, 1, 22, 23, id4Count - 1].map((n) => id4Number(nthId4(n))),
+      [0, 1, 22, 23, id4Count - 1]
+    )
+    assert.strictEqual(id4Number("ILOA"), -1)
+    assert.strictEqual(freeId4s(0, [1, 1, 0, 1], () => false).next().value, nthId4(2))
+    assert.strictEqual([...freeId4s(5, [], () => false)].length, id4Count - skipped.length)
+    assert.strictEqual(freeId4s(all.indexOf(Id4.make("FUCK")), [], () => false).next().value, "FUCM")
+    assert.strictEqual(freeId4s(id4Count - 1, [], (id4) => id4 === "ZZZZ").next().value, "AAAA")
   })
 
   it.effect("64 parts made at once get 64 labels", () =>

@@ -37,7 +37,7 @@ layer(world(), options)("stock verbs", (it) => {
       const { at, id, movements, ...operation } = body.operation
       assert.match(at, /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/)
       assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-/)
-      assert.deepStrictEqual(operation, { kind: "put", principal: "owner", note: "new bag", undoes: null, undoneBy: null })
+      assert.deepStrictEqual(operation, { kind: "put", principal: "owner", note: "new bag", jobId: null, undoes: null, undoneBy: null })
       const { id: movementId, ...movement } = movements[0]
       assert.isNumber(movementId)
       assert.deepStrictEqual(movement, { partId4: id4, boxNo, locNo: 3, location: `${boxNo}-3`, deltaQty: 25, balanceAfter: 25 })

@@ -101,6 +101,20 @@ const ofBody = (operation: Operation): ReadonlyArray<Hostile> => {
   const invalid = { status: 400, code: "invalid-request" }
   const tooLarge = { status: 413, code: "payload-too-large" }
   const foreign = { status: 415, code: "unsupported-media-type" }
+  if (!("application/json" in operation.requestBody.content)) {
+    const form = { "content-type": "multipart/form-data; boundary=x" }
+    return [
+      send("no body", "", foreign),
+      send("JSON", "{}", foreign),
+      send("text", "a=1", foreign, { "content-type": "text/plain" }),
+      send("a form without files", "a=1", foreign, { "content-type": "application/x-www-form-urlencoded" }),
+      send("no type that exists", "{}", foreign, { "content-type": "\u00e9" }),
+      send("a form without boundary", "--x--", invalid, { "content-type": "multipart/form-data" }),
+      send("an empty form", "--x--", invalid, form),
+      send("half a form", '--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\na', invalid, form),
+      send("a compressed form", "--x--", foreign, { ...form, "content-encoding": "gzip" })
+    ]
+  }
   return [
     send("no body", "", invalid),
     send("half a body", '{"a":', malformed),

@@ -28,19 +28,20 @@ const portOf = (server: Server) =>
     return typeof address === "object" && address !== null ? address.port : 0
   })
 
-const half = Duration.millis(500)
+// Long enough for a busy machine, where the answer of a server that does answer takes its time.
+const short = Duration.millis(1500)
 
-const storeAt = (endpoint: string, idle = half) => {
+const storeAt = (endpoint: string, idle = short) => {
   const options = { region: "us-east-1", forcePathStyle: true, bucketNames: { docs: "the-docs", images: "the-images" } }
   const keys = { accessKeyId: "the-id", secretAccessKey: Redacted.make("the-secret") }
-  const patience = { connect: Duration.seconds(2), answer: half, idle, check: half }
+  const patience = { connect: Duration.seconds(2), answer: short, idle, check: short }
   return Effect.map(Layer.build(layerS3({ endpoint, ...options, ...keys, patience })), (context) => Context.get(context, ObjectStore))
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse, n: number) => void
 
 /** The store on a server that answers its requests as the test says; it is told how many came before. */
-const answeredBy = (handler: Handler, idle = half) =>
+const answeredBy = (handler: Handler, idle = short) =>
   Effect.gen(function* () {
     const seen: Array<string> = []
     const port = yield* portOf(

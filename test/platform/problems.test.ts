@@ -50,6 +50,14 @@ layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("/problems"
     })
   )
 
+  it.effect("names the limits of files by their kind", () =>
+    Effect.gen(function* () {
+      const { send } = yield* Http
+      const { help } = (yield* send("GET", "/problems/payload-too-large")).body
+      assert.include(help, "JPEG image 30 MiB, PNG image 30 MiB, WebP image 30 MiB, SVG image 5 MiB, PDF 100 MiB")
+    })
+  )
+
   it.effect("knows no other codes", () =>
     Effect.gen(function* () {
       const { send } = yield* Http

@@ -243,7 +243,7 @@ layer(server({}), { excludeTestServices: true, timeout: "60 seconds" })("a proce
       const ready = yield* nextAnswer(socket)
       assert.deepStrictEqual(
         [ready?.status, ready?.body],
-        [200, { status: "ok", checks: { database: "ok", objects: "ok", process: "ok" } }]
+        [200, { status: "ok", checks: { database: "ok", objects: "ok", queue: "ok", process: "ok" } }]
       )
 
       yield* beginStop
@@ -253,7 +253,7 @@ layer(server({}), { excludeTestServices: true, timeout: "60 seconds" })("a proce
       assert.isUndefined(yield* nextAnswer(socket))
       const stopping = yield* exchange(port, head("GET /readyz"))
       assertProblem(stopping, 503, "not-ready")
-      assert.deepStrictEqual(stopping?.body.checks, { database: "ok", objects: "ok", process: "stopping" })
+      assert.deepStrictEqual(stopping?.body.checks, { database: "ok", objects: "ok", queue: "ok", process: "stopping" })
     }).pipe(Effect.scoped)
   )
 })

@@ -163,7 +163,7 @@ export const documentsSuite = (where: string, worldOf: typeof world) => {
           ["\u2067\u200f\u05e9\u05dc\u05d5\u05dd.png\u2069", "\u05e9\u05dc\u05d5\u05dd.png"],
           ["..", null],
           ["", null],
-          [`${"n".repeat(300)}.png`, "n".repeat(255)]
+          [`${"n".repeat(300)}.png`, `${"n".repeat(250)}….png`]
         ] as const) {
           const raw = Buffer.concat([
             Buffer.from(`--b\r\nContent-Disposition: form-data; name="file"; filename="${sent}"\r\nContent-Type: image/png\r\n\r\n`),

@@ -1,16 +1,16 @@
 import { open } from "node:fs/promises"
-import { Context, Duration, Effect, Layer, Option, type Scope, Stream } from "effect"
+import { Context, Duration, Effect, Layer, Option, type Scope } from "effect"
 import { Fetcher, successful } from "#platform/fetcher/fetcher.service.ts"
 import type { PayloadTooLarge, StorageUnavailable, UnreadableFile } from "#platform/http/problems.ts"
 import { Media } from "#platform/media/media.service.ts"
-import type { Inspected } from "#platform/media/media.ts"
-import type { NewObject, Staged } from "#platform/objects/object.ts"
+import type { Inspected, Picture } from "#platform/media/media.ts"
+import type { Staged } from "#platform/objects/object.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
 import { factsOf, isPage, isPdfAddress, LinkUnreachable, nameFrom, pageText, UnsupportedLinkContent } from "./capture.ts"
 
 /** What was found at an address. */
 export type Captured =
-  | { readonly kind: "page"; readonly title: string; readonly finalUrl: string; readonly preview: NewObject | null }
+  | { readonly kind: "page"; readonly title: string; readonly finalUrl: string; readonly picture: Picture | null }
   | { readonly kind: "file"; readonly staged: Staged; readonly is: Inspected; readonly filename: string | null; readonly finalUrl: string }
 
 export type CaptureRefused = LinkUnreachable | UnsupportedLinkContent | UnreadableFile | PayloadTooLarge | StorageUnavailable
@@ -44,19 +44,17 @@ export class LinkCapture extends Context.Service<
             Effect.fail(new LinkUnreachable({ detail: `What is there is larger than ${maxBytes / 2 ** 20} MiB.` }))
         })
       )
-      const picture = (url: string): Effect.Effect<NewObject, unknown, Scope.Scope> =>
+      const pictureAt = (url: string): Effect.Effect<Picture, unknown> =>
         Effect.gen(function* () {
           const { staged } = yield* fetch(url, largestPicture)
-          const { height, kind, width } = yield* media.inspect(staged.path, staged.size)
-          if (kind !== "image" || height === null || width === null || height * width <= 1) return yield* Effect.fail("not a picture")
-          const { bytes, mediaType } = yield* media.preview(staged.path)
-          return { staged: yield* objects.stage(Stream.make(bytes), { maxBytes: bytes.length }), bucket: "images" as const, mediaType }
-        })
+          const picture = yield* media.preview(staged.path)
+          return picture.width * picture.height > 1 ? picture : yield* Effect.fail("counts visitors")
+        }).pipe(Effect.scoped)
 
       const firstPicture = (urls: ReadonlyArray<string>) =>
         Effect.gen(function* () {
           for (const url of urls) {
-            const found = yield* Effect.option(picture(url))
+            const found = yield* Effect.option(pictureAt(url))
             if (Option.isSome(found)) return found.value
           }
           return null
@@ -66,14 +64,10 @@ export class LinkCapture extends Context.Service<
         Effect.gen(function* () {
           const { charset, finalUrl, headers, mediaType, staged } = yield* fetch(url, largest)
           const beginning = yield* readBeginning(staged.path)
+          const neither = new UnsupportedLinkContent({ detail: "At this address is neither a page, nor a PDF, nor an image." })
+          if (staged.size === 0) return yield* neither
           if (!isPage(beginning, mediaType)) {
-            const is = yield* media
-              .inspect(staged.path, staged.size)
-              .pipe(
-                Effect.catchTag("UnsupportedMedia", () =>
-                  Effect.fail(new UnsupportedLinkContent({ detail: "At this address is neither a page, nor a PDF, nor an image." }))
-                )
-              )
+            const is = yield* media.inspect(staged.path, staged.size).pipe(Effect.catchTag("UnsupportedMedia", () => Effect.fail(neither)))
             return { kind: "file" as const, staged, is, filename: nameFrom(headers["content-disposition"] ?? null, finalUrl), finalUrl }
           }
           const facts = factsOf(pageText(beginning, charset), finalUrl)
@@ -82,7 +76,10 @@ export class LinkCapture extends Context.Service<
             kind: "page" as const,
             title: facts.title ?? new URL(finalUrl).host,
             finalUrl,
-            preview: yield* firstPicture(facts.images)
+            picture: yield* Effect.timeoutOrElse(firstPicture(facts.images), {
+              duration: picturesWithin,
+              orElse: () => Effect.succeed(null)
+            })
           }
         })
 
@@ -102,6 +99,8 @@ export class LinkCapture extends Context.Service<
 }
 
 const within = Duration.seconds(30)
+/** A page is known without its picture. */
+const picturesWithin = Duration.seconds(15)
 const largest = 100 * 2 ** 20
 const largestPicture = 10 * 2 ** 20
 /** Pages say what they are at their beginning. */

@@ -1,6 +1,6 @@
-import { type DefaultTreeAdapterTypes, parse } from "parse5"
+import { type Token, Tokenizer, TokenizerMode } from "parse5"
 import { Problem } from "#platform/http/problems.ts"
-import { fileName } from "./document.ts"
+import { fileName, unseen } from "./document.ts"
 
 export class LinkUnreachable extends Problem<LinkUnreachable>()("LinkUnreachable", {
   code: "link-unreachable",
@@ -25,25 +25,77 @@ export interface PageFacts {
   readonly pdfFrame: string | null
 }
 
-type Node = DefaultTreeAdapterTypes.Node
-type Element = DefaultTreeAdapterTypes.Element
-
-const isElement = (node: Node): node is Element => "tagName" in node
-
-function* elements(node: Node): Generator<Element> {
-  if (isElement(node)) yield node
-  const children = "content" in node ? node.content.childNodes : "childNodes" in node ? node.childNodes : []
-  for (const child of children) yield* elements(child)
+interface Tag {
+  readonly name: string
+  readonly attributes: ReadonlyMap<string, string>
 }
 
-const attribute = ({ attrs }: Element, name: string) => attrs.find((attr) => attr.name === name)?.value.trim() || null
+/** What follows the tag is text up to its end tag, whatever it looks like (WHATWG HTML, 13.2.6). */
+const textsAfter = new Map([
+  ...["title", "textarea"].map((name) => [name, TokenizerMode.RCDATA] as const),
+  ...["style", "xmp", "iframe", "noembed", "noframes", "noscript"].map((name) => [name, TokenizerMode.RAWTEXT] as const),
+  ["script", TokenizerMode.SCRIPT_DATA] as const,
+  ["plaintext", TokenizerMode.PLAINTEXT] as const
+])
 
-const textOf = ({ childNodes }: Element) => childNodes.map((node) => ("value" in node ? node.value : "")).join("")
+// Nobody writes more. Without limits the work on a page would be the product of its parts, not their sum.
+const longestText = 10_000
+const mostOfAKind = 100
+
+const telling = new Set(["base", "iframe", "link", "meta"])
+
+/**
+ * The tags that say something of the page, and its title. No tree is built: a page of some kilobytes can ask for one of gigabytes, or for
+ * one deeper than any stack.
+ */
+const tagsOf = (html: string) => {
+  const tags: Array<Tag> = []
+  let title: string | undefined
+  let inTitle = false
+  // Drawings and formulas have titles of their own, and in them nothing but tags.
+  let drawings = 0
+  const ignored = () => {}
+  const said = ({ chars }: Token.CharacterToken) => {
+    if (inTitle && (title?.length ?? 0) < longestText) title += chars
+  }
+  const reader = new Tokenizer(
+    {},
+    {
+      onStartTag: ({ attrs, selfClosing, tagName: name }) => {
+        if (telling.has(name)) tags.push({ name, attributes: new Map(attrs.map((attr) => [attr.name, attr.value.trim()])) })
+        if ((name === "svg" || name === "math") && !selfClosing) drawings++
+        if (drawings > 0) return
+        reader.state = textsAfter.get(name) ?? TokenizerMode.DATA
+        if (name === "title" && title === undefined) {
+          title = ""
+          inTitle = true
+        }
+      },
+      onEndTag: ({ tagName }) => {
+        inTitle = false
+        if ((tagName === "svg" || tagName === "math") && drawings > 0) drawings--
+      },
+      onCharacter: said,
+      onWhitespaceCharacter: said,
+      onNullCharacter: ignored,
+      onComment: ignored,
+      onDoctype: ignored,
+      onEof: ignored
+    }
+  )
+  reader.write(html, true)
+  return { tags, title }
+}
 
 const firstLine = (text: string) =>
   text
     .split(/[\r\n]+/u)
-    .map((line) => line.replaceAll(/[\p{Cc}\p{Cs}\s]+/gu, " ").trim())
+    .map((line) =>
+      line
+        .replaceAll(/[\p{Cc}\p{Cs}\s]+/gu, " ")
+        .replaceAll(unseen, "")
+        .trim()
+    )
     .find((line) => line !== "")
 
 const shorten = (text: string) => {
@@ -53,31 +105,24 @@ const shorten = (text: string) => {
 
 /** Reads a page as browsers do (WHATWG HTML); `address` is where it was found, to which what it names is relative. */
 export const factsOf = (html: string, address: string): PageFacts => {
-  const all = [...elements(parse(html))]
-  const base = all.flatMap((element) => (element.tagName === "base" ? (attribute(element, "href") ?? []) : []))[0]
-  const root = URL.parse(base ?? "", address)?.href ?? address
-  const absolute = (link: string | null | undefined) => {
-    const url = link ? URL.parse(link, root) : null
+  const { tags, title } = tagsOf(html)
+  const all = (name: string, attribute: string, of: (attributes: Tag["attributes"]) => boolean = () => true) =>
+    tags
+      .flatMap((tag) => (tag.name === name && of(tag.attributes) ? tag.attributes.get(attribute) || [] : []))
+      .filter((text) => text.length <= longestText)
+      .slice(0, mostOfAKind)
+  const root = URL.parse(all("base", "href")[0] ?? "", address)?.href ?? address
+  const absolute = (link: string) => {
+    const url = URL.parse(link, root)
     return url !== null && /^https?:$/u.test(url.protocol) ? [url.href] : []
   }
-  const meta = (name: string) =>
-    all
-      .filter((element) => element.tagName === "meta" && [attribute(element, "property"), attribute(element, "name")].includes(name))
-      .flatMap((element) => attribute(element, "content") ?? [])
-  const icons = all.filter(
-    (element) => element.tagName === "link" && /(^|\s)(apple-touch-)?icon(\s|$)/iu.test(attribute(element, "rel") ?? "")
-  )
-  const title = all.find((element) => element.tagName === "title" && element.namespaceURI === "http://www.w3.org/1999/xhtml")
-  const said = (title && firstLine(textOf(title))) ?? meta("og:title").flatMap((text) => firstLine(text) ?? [])[0]
-  const frames = all.filter((element) => element.tagName === "iframe").flatMap((element) => absolute(attribute(element, "src")))
+  const meta = (name: string) => all("meta", "content", (of) => of.get("property") === name || of.get("name") === name)
+  const icons = all("link", "href", (of) => /(^|\s)(apple-touch-)?icon(\s|$)/iu.test(of.get("rel") ?? ""))
+  const said = firstLine(title ?? "") ?? meta("og:title").flatMap((text) => firstLine(text) ?? [])[0]
   return {
     title: said === undefined ? null : shorten(said),
-    images: [
-      ...new Set(
-        [...meta("og:image"), ...meta("twitter:image"), ...icons.map((icon) => attribute(icon, "href")), "/favicon.ico"].flatMap(absolute)
-      )
-    ].slice(0, 6),
-    pdfFrame: frames.find(isPdfAddress) ?? null
+    images: [...new Set([...meta("og:image"), ...meta("twitter:image"), ...icons, "/favicon.ico"].flatMap(absolute))].slice(0, 6),
+    pdfFrame: all("iframe", "src").flatMap(absolute).find(isPdfAddress) ?? null
   }
 }
 
@@ -85,8 +130,9 @@ export const isPdfAddress = (address: string) => /\.pdf$/iu.test(URL.parse(addre
 
 /** Whether bytes are a page, by how they begin; what begins like any text is believed to be what the server says. */
 export const isPage = (beginning: Uint8Array, mediaType: string | null) => {
-  const text = new TextDecoder("latin1")
-    .decode(beginning.subarray(0, 2048))
+  // Not by TextDecoder, whose latin1 is windows-1252: it has another character for the first byte of a PNG.
+  const text = Buffer.from(beginning.subarray(0, 2048))
+    .toString("latin1")
     .replace(/^(\u00ef\u00bb\u00bf)?\s*(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)*/u, "")
   if (/^<(!doctype\s+html|html|head|body|title|meta|link|script|style|div|p)\b/iu.test(text)) return true
   return (
@@ -107,11 +153,15 @@ export const pageText = (bytes: Uint8Array, charset: string | null) => {
 
 /** The file name that a server gives (RFC 6266), else the last step of the address. */
 export const nameFrom = (contentDisposition: string | null, address: string): string | null => {
-  const extended = /filename\*\s*=\s*(?:utf-8|iso-8859-1)'[^']*'([^;]+)/iu.exec(contentDisposition ?? "")?.[1]
+  const [, charset, extended] = /filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'([^;]+)/iu.exec(contentDisposition ?? "") ?? []
+  const read = /^utf/iu.test(charset ?? "") ? decoded : latin1
   const plain = /filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))/iu.exec(contentDisposition ?? "")
   const last = URL.parse(address)?.pathname.split("/").at(-1)
-  return fileName(decoded(extended?.trim()) ?? plain?.[1]?.replaceAll(/\\(.)/gu, "$1") ?? plain?.[2] ?? decoded(last) ?? "")
+  return fileName(read(extended?.trim()) ?? plain?.[1]?.replaceAll(/\\(.)/gu, "$1") ?? plain?.[2] ?? decoded(last) ?? "")
 }
+
+const latin1 = (text: string | undefined) =>
+  text?.replaceAll(/%([0-9a-f]{2})/giu, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)))
 
 const decoded = (text: string | undefined) => {
   try {

@@ -89,12 +89,21 @@ export class NoPreview extends Problem<NoPreview>()("NoPreview", {
 }) {}
 
 // Neither what steers a terminal nor what turns the direction of a text around: `exe.gpj` read as `jpg.exe`.
-const unseen = /[\p{Cc}\p{Cs}\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
+/** Control characters and marks that turn the direction of what follows. */
+export const unseen = /[\p{Cc}\p{Cs}\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
 
 /** The name that a file came with: no folders, nothing unseen, at most 255 characters; null when nothing is left. */
 export const fileName = (name: string): string | null => {
   const last = name.replaceAll(unseen, "").split(/[/\\]/u).at(-1)?.trim() ?? ""
-  return last === "" || /^\.+$/u.test(last) ? null : [...last].slice(0, 255).join("")
+  return last === "" || /^\.+$/u.test(last) ? null : shortened(last)
+}
+
+/** Of a name that is too long the ending stays, which says what the file is. */
+const shortened = (name: string) => {
+  const characters = [...name]
+  if (characters.length <= 255) return name
+  const ending = /\.[^.]{1,10}$/u.exec(name)?.[0] ?? ""
+  return `${characters.slice(0, 254 - [...ending].length).join("")}…${ending}`
 }
 
 /** What a document without a title is called. */

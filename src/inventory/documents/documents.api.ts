@@ -83,21 +83,24 @@ export class DocumentsApi extends HttpApiGroup.make("documents")
     ),
     HttpApiEndpoint.put("setCover", "/parts/:id4/cover", {
       ...ofPart,
+      headers: IfMatch,
       payload: CoverChoice,
       success: Document,
-      error: [DocumentNotFound, ...missing]
+      error: [DocumentNotFound, PreconditionFailed, ...missing]
     }).annotateMerge(
       operation({
         role: "editor",
         summary: "Choose the picture of a part",
-        description: "Any document of the part: of a PDF its first page is shown, of a link its preview.",
+        description:
+          "Any document of the part: of a PDF its first page is shown, of a link its preview. An edit of the part: its version is raised, and If-Match is about that.",
         example: { path: "/api/parts/ABCD/cover", body: { documentId: exampleId } }
       })
     ),
     HttpApiEndpoint.delete("removeCover", "/parts/:id4/cover", {
       ...ofPart,
+      headers: IfMatch,
       success: HttpApiSchema.NoContent,
-      error: missing
+      error: [PreconditionFailed, ...missing]
     }).annotateMerge(
       operation({
         role: "editor",

@@ -1,12 +1,13 @@
 import { Effect, Layer, Schema, Stream } from "effect"
-import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "#api.ts"
 import { AppConfig } from "#platform/config.ts"
 import { download } from "#platform/http/download.ts"
-import { Answers, hash, keyOf } from "#platform/http/idempotency.ts"
+import { Answers, type IdempotencyKeyInUse, type IdempotencyKeyReused, type Once } from "#platform/http/idempotency.ts"
 import { created, etag, versioned } from "#platform/http/preconditions.ts"
 import { decodeFields, receiveFile } from "#platform/http/upload.ts"
+import { largestOf } from "#platform/media/sniff.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
 import { PartIds } from "../parts/part-ids.service.ts"
 import { Document, fileName, UploadFields } from "./document.ts"
@@ -20,6 +21,11 @@ const addressOf = ({ id }: Document) => `/api/documents/${id}`
 const createdResponse = (document: Document) =>
   HttpServerResponse.jsonUnsafe(encode(document), { status: 201, headers: { etag: etag(document.version), location: addressOf(document) } })
 
+const answered =
+  (once: Once): Within<HttpServerResponse.HttpServerResponse, IdempotencyKeyInUse | IdempotencyKeyReused> =>
+  (written) =>
+    once(Effect.map(written, createdResponse))
+
 export const DocumentsHttp = HttpApiBuilder.group(
   Api,
   "documents",
@@ -31,31 +37,25 @@ export const DocumentsHttp = HttpApiBuilder.group(
     const answers = yield* Answers
     const { maxUploadBytes } = yield* AppConfig
 
-    /** The answer, kept under the key of the request when it has one. */
-    const answered = (request: HttpServerRequest.HttpServerRequest, ...whatMakesItTheSame: ReadonlyArray<string>) => {
-      const key = keyOf(request)
-      const once = key === undefined ? <A>(answer: A) => answer : answers.once(key, hash(JSON.stringify(whatMakesItTheSame)))
-      return ((written) =>
-        once(Effect.map(written, createdResponse)).pipe(Effect.provideService(HttpServerRequest.HttpServerRequest, request))) as Within<
-        HttpServerResponse.HttpServerResponse,
-        never
-      >
-    }
-
     return handlers.handleAll({
       list: ({ params, query }) => documents.list(params.id4, query),
       add: Effect.fnUntraced(function* ({ params: { id4 }, payload, request }) {
         if (!Stream.isStream(payload)) {
-          return yield* documents.link(id4, payload, answered(request, JSON.stringify(payload)))
+          return yield* answers.around(request, [JSON.stringify(payload)], (once) => documents.link(id4, payload, answered(once)))
         }
         yield* partIds.require(id4)
-        const { fields, filename, staged } = yield* receiveFile(payload, { stage: objects.stage, maxBytes: maxUploadBytes })
+        const { fields, filename, staged } = yield* receiveFile(payload, {
+          stage: objects.stage,
+          maxBytes: (head) => Math.min(maxUploadBytes, largestOf(head))
+        })
         const { title } = yield* decodeUpload(fields)
         const upload = { staged, filename: fileName(filename), title: title ?? null }
-        return yield* documents.upload(id4, upload, answered(request, staged.sha256, filename, title ?? ""))
+        return yield* answers.around(request, [staged.sha256, filename, title ?? ""], (once) =>
+          documents.upload(id4, upload, answered(once))
+        )
       }, Effect.scoped),
-      setCover: ({ params, payload }) => documents.setCover(params.id4, payload.documentId),
-      removeCover: ({ params }) => documents.removeCover(params.id4),
+      setCover: ({ headers, params, payload }) => documents.setCover(params.id4, payload.documentId, headers["if-match"]),
+      removeCover: ({ headers, params }) => documents.removeCover(params.id4, headers["if-match"]),
       get: ({ params }) => Effect.map(documents.get(params.id), versioned),
       edit: ({ headers, params, payload }) => Effect.map(documents.edit(params.id, payload, headers["if-match"]), versioned),
       remove: ({ headers, params }) => documents.remove(params.id, headers["if-match"]),

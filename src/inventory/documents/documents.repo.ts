@@ -35,6 +35,7 @@ const kept = row(Kept)
 const all = rows(Kept)
 const page = rows(Schema.Struct({ ...Document.fields, ...PageKey }))
 const parts = rows(Schema.Struct({ id4: Schema.String }))
+const versions = rows(Schema.Struct({ version: Schema.Int }))
 const ids = rows(Schema.Struct({ id: DocumentId }))
 const objects = rows(Schema.Struct({ id: Schema.Int }))
 
@@ -130,6 +131,17 @@ const make = Effect.gen(function* () {
             ? Effect.void
             : run(sql`update documents set is_cover = true where part_id4 = ${id4} and id = ${id}::uuid and not is_cover`)
         )
+    ),
+
+    /** The part has another field now: its next version. */
+    raisePart: Effect.fn("DocumentsRepo.raisePart")(
+      (id4: string): Effect.Effect<void, never, Transaction> =>
+        run(sql`update parts set version = version + 1, updated_at = now() where id4 = ${id4}`)
+    ),
+
+    /** Of a part that is held. */
+    partVersion: Effect.fn("DocumentsRepo.partVersion")((id4: string) =>
+      Effect.map(versions(sql`select version::float8 as version from parts where id4 = ${id4}`), ([part]) => part?.version ?? 0)
     ),
 
     hasCover: Effect.fn("DocumentsRepo.hasCover")((id4: string) =>

@@ -1,4 +1,4 @@
-import { Context, Effect, Layer, Option, type Scope } from "effect"
+import { Context, Effect, Layer, Option, type Scope, Stream } from "effect"
 import type { NewChange } from "#platform/changes/change.ts"
 import { Changes } from "#platform/changes/changes.service.ts"
 import { Db, type Transaction } from "#platform/db/db.ts"
@@ -7,7 +7,7 @@ import { isUuid, uuidv7 } from "#platform/db/uuid.ts"
 import { checkVersion, type IfMatch } from "#platform/http/preconditions.ts"
 import type { InvalidRequest, PayloadTooLarge, PreconditionFailed, StorageUnavailable, UnreadableFile } from "#platform/http/problems.ts"
 import { Media } from "#platform/media/media.service.ts"
-import type { Inspected, UnsupportedMedia } from "#platform/media/media.ts"
+import type { Inspected, Picture, UnsupportedMedia } from "#platform/media/media.ts"
 import type { NewObject, ObjectRef, Staged } from "#platform/objects/object.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
 import type { PartNotFound, PartRetired } from "../parts/part.ts"
@@ -61,8 +61,13 @@ export class Documents extends Context.Service<
     readonly edit: (id: string, edit: DocumentEdit, ifMatch: IfMatch) => Effect.Effect<Document, DocumentNotFound | PreconditionFailed>
     readonly remove: (id: string, ifMatch: IfMatch) => Effect.Effect<void, DocumentNotFound | PreconditionFailed>
     readonly copy: (id: string, copy: DocumentCopy) => Effect.Effect<Document, DocumentNotFound | NotAnImage | Missing>
-    readonly setCover: (id4: string, id: string) => Effect.Effect<Document, DocumentNotFound | Missing>
-    readonly removeCover: (id4: string) => Effect.Effect<void, Missing>
+    /** A cover that is chosen is an edit of the part, and `ifMatch` its version. */
+    readonly setCover: (
+      id4: string,
+      id: string,
+      ifMatch: IfMatch
+    ) => Effect.Effect<Document, DocumentNotFound | Missing | PreconditionFailed>
+    readonly removeCover: (id4: string, ifMatch: IfMatch) => Effect.Effect<void, Missing | PreconditionFailed>
   }
 >()("inventory/Documents") {
   static readonly layerNoDeps = Layer.effect(
@@ -162,6 +167,12 @@ export class Documents extends Context.Service<
         return link.preview === null ? db.transaction(write(null)) : objects.store(link.preview, write)
       }
 
+      const asObject = ({ bytes, mediaType }: Picture) =>
+        objects.stage(Stream.make(bytes), { maxBytes: bytes.length }).pipe(
+          Effect.catchTag("TooLarge", Effect.die),
+          Effect.map((staged): NewObject => ({ staged, bucket: "images", mediaType }))
+        )
+
       /** Takes all locks in the global order, as the document is then. */
       const locked = Effect.fnUntraced(function* (id: string, ifMatch: IfMatch) {
         const seen = yield* kept(id)
@@ -187,7 +198,8 @@ export class Documents extends Context.Service<
           if (!wanted) return yield* storeLink(id4, { url, title: title ?? new URL(url).host, preview: null }, within)
           const found = yield* capture.capture(url)
           if (found.kind === "page") {
-            return yield* storeLink(id4, { url, title: title ?? found.title, preview: found.preview }, within)
+            const preview = found.picture === null ? null : yield* asObject(found.picture)
+            return yield* storeLink(id4, { url, title: title ?? found.title, preview }, within)
           }
           return yield* storeFile(id4, { ...found, title, url }, within)
         }),
@@ -257,14 +269,16 @@ export class Documents extends Context.Service<
           )
         ),
 
-        setCover: Effect.fn("Documents.setCover")((id4, id) =>
+        setCover: Effect.fn("Documents.setCover")((id4, id, ifMatch) =>
           db.transaction(
             Effect.gen(function* () {
               yield* lockPart(id4)
+              yield* checkVersion(ifMatch, yield* repo.partVersion(id4))
               const document = yield* kept(id)
               if (document.partId4 !== id4) return yield* notFound(id)
               if (document.isCover) return asDocument(document)
               yield* repo.setCover(id4, id)
+              yield* repo.raisePart(id4)
               const after = asDocument(yield* Effect.orDie(kept(id)))
               yield* changes.record(coverChange(id4, after.id))
               return after
@@ -272,12 +286,14 @@ export class Documents extends Context.Service<
           )
         ),
 
-        removeCover: Effect.fn("Documents.removeCover")((id4) =>
+        removeCover: Effect.fn("Documents.removeCover")((id4, ifMatch) =>
           db.transaction(
             Effect.gen(function* () {
               yield* lockPart(id4)
+              yield* checkVersion(ifMatch, yield* repo.partVersion(id4))
               if (!(yield* repo.hasCover(id4))) return
               yield* repo.setCover(id4, null)
+              yield* repo.raisePart(id4)
               yield* changes.record(coverChange(id4, null))
             })
           )

@@ -57,11 +57,24 @@ export const randomId4: Effect.Effect<Id4> = Random.nextIntBetween(0, id4Count, 
   Effect.repeat({ until: isDrawable })
 )
 
-/** What can be drawn and is not taken, in alphabetical order from the n-th on, then from the first. */
-export function* freeId4s(from: number, taken: (id4: string) => boolean): Generator<Id4, undefined> {
+/** Which one it is, see {@link nthId4}; -1 for one with other letters, which is never drawn. */
+export const id4Number = (id4: string) => {
+  let n = 0
+  for (const letter of id4) {
+    const digit = letters.indexOf(letter)
+    if (digit < 0) return -1
+    n = n * letters.length + digit
+  }
+  return n
+}
+
+/** What can be drawn and is neither taken, by its number, nor refused, in alphabetical order from the n-th on, then from the first. */
+export function* freeId4s(from: number, taken: ArrayLike<number>, refused: (id4: string) => boolean): Generator<Id4, undefined> {
   for (let n = 0; n < id4Count; n++) {
-    const id4 = nthId4((from + n) % id4Count)
-    if (isDrawable(id4) && !taken(id4)) yield id4
+    const at = (from + n) % id4Count
+    if (taken[at] === 1) continue
+    const id4 = nthId4(at)
+    if (isDrawable(id4) && !refused(id4)) yield id4
   }
 }
 

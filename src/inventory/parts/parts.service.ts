@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util"
-import { Context, Effect, Layer, Option, Random } from "effect"
+import { Clock, Context, Effect, Layer, Option, Random, Semaphore } from "effect"
 import type { NewChange } from "#platform/changes/change.ts"
 import { Changes } from "#platform/changes/changes.service.ts"
 import { Db, type Transaction } from "#platform/db/db.ts"
@@ -20,8 +20,7 @@ import {
   type Id4,
   Id4SpaceExhausted,
   id4Count,
-  id4Place,
-  id4Places,
+  id4Number,
   type ListedPart,
   type NewPart,
   type Part,
@@ -42,6 +41,7 @@ type Missing = PartNotFound | PartRetired
 
 // 23^4 labels. With 28,000 in use one draw in ten is taken, thirteen in a row once in 10^13.
 const draws = 12
+const usedLabelsKeptMs = 1000
 
 export class Parts extends Context.Service<
   Parts,
@@ -113,13 +113,26 @@ export class Parts extends Context.Service<
         after
       })
 
-      /** The next labels that nobody has or had, from a random one on. */
-      const nextLabels = Effect.fnUntraced(function* (reserved: (id4: string) => boolean) {
-        const used = yield* repo.usedLabels
-        const taken = new Uint8Array(id4Places)
-        for (let at = 0; at < used.length; at += 4) taken[id4Place(used.slice(at, at + 4))] = 1
+      // A label that was given out never becomes free again, so what is known of them stays right, and only grows. Read beside the
+      // transaction: what that rolls back was not given out.
+      const taken = new Uint8Array(id4Count)
+      const reading = yield* Semaphore.make(1)
+      let readAt = Number.NEGATIVE_INFINITY
+      const readUsed = reading.withPermits(1)(
+        Effect.gen(function* () {
+          const now = Number(yield* Clock.monotonicTimeNanos) / 1e6
+          if (now - readAt < usedLabelsKeptMs) return
+          const used = yield* db.outside(repo.usedLabels)
+          for (let at = 0; at < used.length; at += 4) taken[id4Number(used.slice(at, at + 4))] = 1
+          readAt = now
+        })
+      )
+
+      /** The next labels that nobody has or had, as far as is known, from a random one on. */
+      const nextLabels = Effect.fnUntraced(function* (refused: (id4: string) => boolean) {
+        yield* readUsed
         const from = yield* Random.nextIntBetween(0, id4Count, { halfOpen: true })
-        return freeId4s(from, (id4) => taken[id4Place(id4)] === 1 || reserved(id4))
+        return freeId4s(from, taken, refused)
       })
 
       /** A label that is taken is drawn again; after too many draws the free ones are looked for. */
@@ -128,9 +141,10 @@ export class Parts extends Context.Service<
         reserved: (id4: string) => boolean
       ) {
         const labels = new Map<number, Id4>()
+        const tried = new Set<string>()
         let pending = parts.map((part, at) => ({ ...part, at }))
         for (let draw = 0; pending.length > 0; draw++) {
-          const next = draw < draws ? undefined : yield* nextLabels(reserved)
+          const next = draw < draws ? undefined : yield* nextLabels((id4) => tried.has(id4) || reserved(id4))
           const drawn = new Map<Id4, (typeof pending)[number]>()
           for (const part of pending) {
             const id4 = part.id4 ?? (next === undefined ? yield* randomId4 : next.next().value)
@@ -140,7 +154,10 @@ export class Parts extends Context.Service<
             return yield* new Id4SpaceExhausted({ detail: "Every label that can be drawn was given out." })
           }
           const inserted = yield* repo.insertFree(Array.from(drawn, ([id4, { fields }]) => ({ id4, fields })))
-          for (const [id4, { at }] of drawn) if (inserted.has(id4)) labels.set(at, id4)
+          for (const [id4, { at }] of drawn) {
+            if (inserted.has(id4)) labels.set(at, id4)
+            else tried.add(id4)
+          }
           pending = pending.filter(({ at }) => !labels.has(at))
           const taken = pending.find(({ id4 }) => id4 !== null)
           if (taken !== undefined) return yield* Effect.die(new Error(`the label ${taken.id4} is in use`))

@@ -15,6 +15,7 @@ import {
 /** What a person or a job wants booked for one part. `kind` says what the booking is called: a receipt is a put, a pick a take. */
 export type Command<Verb extends BatchItem["verb"] = BatchItem["verb"]> = Extract<BatchItem, { readonly verb: Verb }> & {
   readonly kind?: "receive" | "pick" | "reorg" | "import"
+  readonly jobId?: string | null
 }
 
 /** A slot as far as it holds one part. */

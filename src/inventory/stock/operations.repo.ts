@@ -26,7 +26,7 @@ const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
 
   const undoneBy = sql.literal(`(select u.id from stock_operations u where u.undoes = o.id) as "undoneBy"`)
-  const columns = sql.literal(`o.id, o.kind, iso(o.at) as at, o.principal, o.note, o.undoes,
+  const columns = sql.literal(`o.id, o.kind, iso(o.at) as at, o.principal, o.note, o.job_id as "jobId", o.undoes,
     coalesce((select json_agg(json_build_object('id', m.id, 'partId4', m.part_id4, 'boxNo', m.box_no, 'locNo', m.loc_no,
       'location', m.box_no || '-' || m.loc_no, 'deltaQty', m.delta_qty, 'balanceAfter', m.balance_after) order by m.id)
       from stock_movements m where m.operation_id = o.id), '[]') as movements`)

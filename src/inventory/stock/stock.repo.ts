@@ -18,6 +18,7 @@ export interface NewOperation {
   readonly id: string
   readonly kind: Kind
   readonly note: string | null
+  readonly jobId: string | null
   readonly undoes: string | null
   readonly lines: ReadonlyArray<Line>
 }
@@ -104,9 +105,9 @@ const make = Effect.gen(function* () {
         written(sql`
             with moment as materialized (select clock_timestamp() as at),
             operations as (
-              insert into stock_operations (id, kind, at, principal, note, undoes)
-              select n.id, n.kind, moment.at, ${principal}, n.note, n.undoes
-              from json_to_recordset(${JSON.stringify(heads)}::json) as n (id uuid, kind text, note text, undoes uuid), moment),
+              insert into stock_operations (id, kind, at, principal, note, job_id, undoes)
+              select n.id, n.kind, moment.at, ${principal}, n.note, n."jobId", n.undoes
+              from json_to_recordset(${JSON.stringify(heads)}::json) as n (id uuid, kind text, note text, "jobId" uuid, undoes uuid), moment),
             movements as (
               insert into stock_movements (operation_id, part_id4, box_no, loc_no, delta_qty, balance_after, at)
               select n.operation, n.id4, n."boxNo", n."locNo", n.delta, n."balanceAfter", moment.at

@@ -38,7 +38,7 @@ type MoveRefused = LocationNotFound | PartNotInLocation | InsufficientStock | Qu
 
 /** A booking that was decided, with what the books say after it. */
 interface Entry extends Booking {
-  readonly operation: Pick<Operation, "kind" | "note" | "undoes">
+  readonly operation: Pick<Operation, "kind" | "note" | "jobId" | "undoes">
   /** The part that the answer is about. */
   readonly id4: string
   readonly contents: ReadonlyArray<Content>
@@ -110,8 +110,8 @@ export class Stock extends Context.Service<
         const outcomes = commands.map((command): Result.Result<Entry, E | Missing> => {
           const reason = missing.get(command.id4)
           if (reason !== undefined) return Result.fail(reason)
-          const { id4, kind = command.verb, note } = command
-          return Result.map(verb(books, command), (booking) => enter(books, booking, id4, { kind, note, undoes: null }))
+          const { id4, jobId = null, kind = command.verb, note } = command
+          return Result.map(verb(books, command), (booking) => enter(books, booking, id4, { kind, note, jobId, undoes: null }))
         })
         return { books, outcomes }
       })
@@ -198,7 +198,7 @@ export class Stock extends Context.Service<
         if (undoneBy !== null) return yield* new AlreadyUndone({ detail: `The booking was undone by ${undoneBy}.`, undoneBy })
         if (missing.size > 0) return yield* new NotUndoable({ detail: `The part ${[...missing.keys()].join(", ")} was deleted since.` })
         const booking = yield* Effect.fromResult(negate(books, movements))
-        const [booked] = yield* writeAndRecord(books, [enter(books, booking, parts[0]!, { kind: "undo", note, undoes: id })])
+        const [booked] = yield* writeAndRecord(books, [enter(books, booking, parts[0]!, { kind: "undo", note, jobId: null, undoes: id })])
         return booked!
       })
 

@@ -79,6 +79,8 @@ export const Operation = Schema.Struct({
   at: Instant,
   principal: Schema.String,
   note: Schema.NullOr(Schema.String),
+  /** The job that booked it. */
+  jobId: Schema.NullOr(Schema.String),
   undoes: Schema.NullOr(Schema.String),
   undoneBy: Schema.NullOr(Schema.String),
   movements: Schema.Array(Movement)

@@ -18,7 +18,7 @@ export interface Row {
   readonly cells: ReadonlyArray<string>
 }
 
-const largestFile = 64 * 1024 * 1024
+export const largestFile = 64 * 1024 * 1024
 const longestHeader = 64 * 1024
 
 /** Reads the whole file for its encoding, and its first line for the delimiter. */

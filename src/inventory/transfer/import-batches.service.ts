@@ -23,6 +23,8 @@ import type { Survey } from "./survey.ts"
 /** What all batches of one file have in common. */
 export interface Job {
   readonly importId: string
+  /** Null when a command imports. */
+  readonly jobId: string | null
   readonly survey: Survey
   readonly options: ImportOptions
   readonly seen: Seen
@@ -143,7 +145,13 @@ export class ImportBatches extends Context.Service<
         if (booked.length === 0) return rejected
         const results = yield* stock.bookAll(
           booked.map(({ id4, line, quantity, slot }): Command => {
-            const what = { id4, slot, kind: "import", note: source === null ? `line ${line}` : `${source}, line ${line}` } as const
+            const what = {
+              id4,
+              slot,
+              kind: "import",
+              note: source === null ? `line ${line}` : `${source}, line ${line}`,
+              jobId: job.jobId
+            } as const
             return stockMode === "add" ? { ...what, verb: "put", quantity } : { ...what, verb: "count", counted: quantity }
           })
         )

@@ -1,10 +1,10 @@
 import { basename } from "node:path"
-import { Clock, Console, Data, Effect, FileSystem, Option, type PlatformError, type Scope, Stdio, Stream } from "effect"
+import { Clock, Console, Data, Effect, FileSystem, Option, type PlatformError, Stdio } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { onApplication } from "../../command.ts"
-import { write } from "./csv.ts"
 import { type Counts, type ImportResult, Imports, type Watcher } from "./import.service.ts"
-import { type Column, columnNamed, columns, type ImportOptions, type RowOutcome, reportCells, reportColumns } from "./import.ts"
+import { type Column, columnNamed, columns, type ImportOptions, type RowOutcome } from "./import.ts"
+import { firstRejected, reportTo, together } from "./report.ts"
 
 class UnknownField extends Data.TaggedError("UnknownField")<{ readonly column: string; readonly field: string }> {
   override get message() {
@@ -32,20 +32,6 @@ const mappingOf = Effect.fnUntraced(function* (pairs: Readonly<Record<string, st
   return mapping
 })
 
-/** Every row with what became of it, in a CSV file. */
-const reportTo = Effect.fnUntraced(function* (path: string) {
-  const fs = yield* FileSystem.FileSystem
-  const file = yield* fs.open(path, { flag: "w" })
-  const add = (rows: ReadonlyArray<ReadonlyArray<string>>) =>
-    Stream.runForEach(write(Stream.fromIterable(rows), { spreadsheetSafe: true }), (bytes) => file.writeAll(bytes))
-  return {
-    started: () => file.truncate(0).pipe(Effect.andThen(file.seek(0n, "start")), Effect.andThen(add([reportColumns]))),
-    rows: (outcomes) => add(outcomes.map(reportCells))
-  } satisfies Watcher<PlatformError.PlatformError> as Watcher<PlatformError.PlatformError>
-}) as (
-  path: string
-) => Effect.Effect<Watcher<PlatformError.PlatformError>, PlatformError.PlatformError, FileSystem.FileSystem | Scope.Scope>
-
 const width = 30
 
 /** One line that is written over and over: for people who wait. */
@@ -67,21 +53,6 @@ const progressBar = Effect.gen(function* () {
     rows: (_, counts) => draw(counts)
   } satisfies Watcher<never> as Watcher<never>
 })
-
-const firstRejected = () => {
-  let found: ReadonlyArray<RowOutcome> = []
-  const watcher: Watcher<never> = {
-    started: () => {
-      found = []
-      return Effect.void
-    },
-    rows: (outcomes) =>
-      Effect.sync(() => {
-        if (found.length < shown) found = [...found, ...outcomes.filter(({ outcome }) => outcome === "rejected")].slice(0, shown)
-      })
-  }
-  return { watcher, found: () => found }
-}
 
 export const importParts = Command.make(
   "import",
@@ -117,17 +88,14 @@ export const importParts = Command.make(
       const imports = yield* Imports
       const fs = yield* FileSystem.FileSystem
       const { stderrIsTerminal } = yield* Stdio.Stdio
-      const rejected = firstRejected()
+      const rejected = firstRejected(shown)
       const watchers: ReadonlyArray<Watcher<PlatformError.PlatformError>> = [
         rejected.watcher,
         ...((yield* stderrIsTerminal) ? [yield* progressBar] : []),
         ...(Option.isSome(report) ? [yield* reportTo(report.value)] : [])
       ]
       const result = yield* imports
-        .run(fs.stream(file), options, {
-          started: (rows) => Effect.forEach(watchers, (watcher) => watcher.started(rows), { discard: true }),
-          rows: (outcomes, soFar) => Effect.forEach(watchers, (watcher) => watcher.rows(outcomes, soFar), { discard: true })
-        })
+        .run(fs.stream(file), options, together(...watchers))
         .pipe(Effect.ensuring(Effect.flatMap(stderrIsTerminal, (drawn) => Effect.sync(() => void (drawn && process.stderr.write("\n"))))))
       yield* print(result, options, rejected.found())
       if (result.rejected > 0) return yield* new RowsRejected({ result, dryRun: options.dryRun })

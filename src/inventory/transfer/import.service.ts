@@ -6,7 +6,8 @@ import type { UnreadableFile } from "#platform/http/problems.ts"
 import { startAtZero } from "#platform/telemetry/metrics.ts"
 import { ImportRepo } from "./import.repo.ts"
 import type { ImportOptions, RowOutcome } from "./import.ts"
-import { type Done, ImportBatches, type Job } from "./import-batches.service.ts"
+import type { Batch } from "./import-batch.ts"
+import { ImportBatches, type Job } from "./import-batches.service.ts"
 import { Seen } from "./matching.ts"
 import { rowsOf, survey } from "./survey.ts"
 
@@ -34,6 +35,19 @@ export interface Watcher<E> {
   readonly rows: (outcomes: ReadonlyArray<RowOutcome>, soFar: Counts) => Effect.Effect<void, E>
 }
 
+/** What an import as a job has to do besides. What it fails with ends the import. */
+export interface Course<E> {
+  readonly jobId: string
+  /** What an import that is not atomic has committed before, in the order of the file: it goes on behind that. */
+  readonly committed: Stream.Stream<Batch, E>
+  /** In the transaction of each such batch, as the last of its writes. */
+  readonly commit: (batch: Batch) => Effect.Effect<void, E, Transaction>
+  /** Every row is through. Inside the transaction of an atomic import. */
+  readonly through: Effect.Effect<void, E>
+  /** In the transaction that makes the import count, as the last of its writes. */
+  readonly close: (result: ImportResult) => Effect.Effect<void, E, Transaction>
+}
+
 /** Internal: undoes everything that was written, and still answers. */
 class Undone extends Data.TaggedError("Undone")<{ readonly result: ImportResult }> {}
 
@@ -46,11 +60,12 @@ export class Imports extends Context.Service<
      * Imports a list of parts. The bytes are read three times and never held; memory does not grow with their number. Rows go in
      * batches, atomic ones in one transaction, others in one per batch. One import at a time.
      */
-    readonly run: <E, W>(
+    readonly run: <E, W, C = never>(
       bytes: Stream.Stream<Uint8Array, E>,
       options: ImportOptions,
-      watcher: Watcher<W>
-    ) => Effect.Effect<ImportResult, E | W | UnreadableFile>
+      watcher: Watcher<W>,
+      course?: Course<C>
+    ) => Effect.Effect<ImportResult, E | W | C | UnreadableFile>
   }
 >()("inventory/Imports") {
   static readonly layerNoDeps = Layer.effect(
@@ -77,45 +92,67 @@ export class Imports extends Context.Service<
               after: counts
             })
 
-      const run = Effect.fn("Imports.run")(function* <E, W>(
+      const run = Effect.fn("Imports.run")(function* <E, W, C>(
         bytes: Stream.Stream<Uint8Array, E>,
         options: ImportOptions,
-        watcher: Watcher<W>
+        watcher: Watcher<W>,
+        course?: Course<C>
       ) {
         const file = yield* survey(bytes, options.mapping)
-        const importId = yield* uuidv7
+        const importId = course?.jobId ?? (yield* uuidv7)
         const inOne = options.atomic || options.dryRun
         const aloneInTransaction = <A, F, R>(effect: Effect.Effect<A, F, R>) => db.transaction(Effect.andThen(repo.exclusive, effect))
 
         const allRows = Effect.gen(function* () {
-          const job: Job = { importId, survey: file, options, seen: new Seen() }
+          const job: Job = { importId, jobId: course?.jobId ?? null, survey: file, options, seen: new Seen() }
           const counts = { rows: 0, created: 0, updated: 0, unchanged: 0, rejected: 0 }
+          const take = Effect.fnUntraced(function* ({ outcomes, parts, rows }: Batch) {
+            for (const part of parts) job.seen.remember(part)
+            counts.rows += rows
+            for (const { outcome } of outcomes) counts[outcome]++
+            yield* watcher.rows(outcomes, { ...counts })
+          })
           yield* watcher.started(file.rows)
+          if (course !== undefined && !inOne) yield* Stream.runForEach(course.committed, take)
           yield* rowsOf(bytes, file).pipe(
+            Stream.drop(counts.rows),
             Stream.grouped(batchSize),
             Stream.runForEach(
               Effect.fnUntraced(function* (rows) {
-                const done = yield* inOne ? (batches.write(rows, job) as Effect.Effect<Done>) : aloneInTransaction(batches.write(rows, job))
-                if (inOne && rows.length === batchSize && isPowerOfFour(counts.rows / batchSize + 1))
-                  yield* repo.analyze as Effect.Effect<void>
-                for (const { id4, meant } of done.parts) job.seen.remember(id4, meant)
-                counts.rows += rows.length
-                for (const { outcome } of done.outcomes) counts[outcome]++
-                yield* watcher.rows(done.outcomes, { ...counts })
+                const firstRow = counts.rows
+                const written = Effect.map(
+                  batches.write(rows, job),
+                  ({ outcomes, parts }): Batch => ({
+                    firstRow,
+                    rows: rows.length,
+                    outcomes,
+                    parts: parts.map(({ id4, meant: { line, made, said, slots } }) => ({ id4, line, made, said, slots }))
+                  })
+                )
+                const batch = yield* inOne
+                  ? (written as Effect.Effect<Batch>)
+                  : aloneInTransaction(course === undefined ? written : Effect.tap(written, course.commit))
+                if (rows.length === batchSize && isPowerOfFour(firstRow / batchSize + 1)) yield* repo.analyze
+                yield* take(batch)
               })
             )
           )
           const applied = !options.dryRun && !(options.atomic && counts.rejected > 0)
+          if (course !== undefined) yield* course.through
           return { importId, applied, ...counts } satisfies ImportResult as ImportResult
         })
         const closing = (result: ImportResult) => {
           const { applied: _, importId: __, ...counts } = result
-          return finish(importId, counts)
+          return Effect.andThen(finish(importId, counts), course === undefined ? Effect.void : course.close(result))
         }
 
         const result = inOne
           ? yield* aloneInTransaction(
-              Effect.tap(allRows, (done) => (done.applied ? closing(done) : Effect.fail(new Undone({ result: done }))))
+              Effect.tap(
+                allRows,
+                (done): Effect.Effect<void, C | Undone, Transaction> =>
+                  done.applied ? closing(done) : Effect.fail(new Undone({ result: done }))
+              )
             ).pipe(Effect.catchTag("Undone", (undone) => Effect.succeed((undone as Undone).result)))
           : yield* Effect.tap(allRows, (done) => db.transaction(closing(done)))
         if (!options.dryRun) {
@@ -127,7 +164,9 @@ export class Imports extends Context.Service<
         return result
       })
 
-      return Imports.of({ run: (bytes, options, watcher) => oneAtATime.withPermits(1)(run(bytes, options, watcher)) as never })
+      return Imports.of({
+        run: (bytes, options, watcher, course) => oneAtATime.withPermits(1)(run(bytes, options, watcher, course)) as never
+      })
     })
   )
   static readonly layer = this.layerNoDeps.pipe(Layer.provide([ImportRepo.layer, ImportBatches.layer, Changes.layer]))

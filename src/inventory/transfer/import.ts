@@ -57,23 +57,29 @@ export type Column = (typeof columns)[number]
 const numbers = new Set<Column>(["pinCount", "minQuantity", "boxNo", "locNo", "quantity"])
 const lists = new Set<Column>(["tags", "barcodes", "sellerPartNumbers"])
 
-export interface ImportOptions {
+/** Column of the file → column of a list of parts; null leaves it out. Columns that are not named here are found by their names. */
+export const Mapping = Schema.Record(text(255), Schema.NullOr(Schema.Literals(columns)))
+
+export const Mode = Schema.Literals(["upsert", "create"])
+export const StockMode = Schema.Literals(["count", "add"])
+
+export const ImportOptions = Schema.Struct({
   /** What the bookings say they come from: the name of the file. */
-  readonly source: string | null
-  /** Column of the file → column of a list of parts; null leaves it out. Columns that are not named here are found by their names. */
-  readonly mapping: Readonly<Record<string, Column | null>>
+  source: Schema.NullOr(Schema.String),
+  mapping: Mapping,
   /** `create` rejects rows that mean a part which was there before. */
-  readonly mode: "upsert" | "create"
+  mode: Mode,
   /** Whether a quantity is what lies in the slot, or what comes to it. */
-  readonly stockMode: "count" | "add"
-  readonly createTypes: boolean
-  readonly createSellers: boolean
-  readonly createBoxes: boolean
+  stockMode: StockMode,
+  createTypes: Schema.Boolean,
+  createSellers: Schema.Boolean,
+  createBoxes: Schema.Boolean,
   /** All rows or none. */
-  readonly atomic: boolean
+  atomic: Schema.Boolean,
   /** Everything is done and then rolled back. */
-  readonly dryRun: boolean
-}
+  dryRun: Schema.Boolean
+})
+export type ImportOptions = typeof ImportOptions.Type
 
 export const defaults: ImportOptions = {
   source: null,
@@ -87,20 +93,22 @@ export const defaults: ImportOptions = {
   dryRun: false
 }
 
-export interface Problem {
+export const Problem = Schema.Struct({
   /** As it is called in the file. */
-  readonly column: string
-  readonly reason: string
-}
+  column: Schema.String,
+  reason: Schema.String
+})
+export type Problem = typeof Problem.Type
 
-export interface RowOutcome {
-  readonly line: number
-  readonly outcome: "created" | "updated" | "unchanged" | "rejected"
+export const RowOutcome = Schema.Struct({
+  line: Schema.Int,
+  outcome: Schema.Literals(["created", "updated", "unchanged", "rejected"]),
   /** Null for a rejected row, and for a part that a dry run would draw a label for. */
-  readonly id4: string | null
+  id4: Schema.NullOr(Schema.String),
   /** Why it is rejected: everything that is wrong with the row. */
-  readonly problems: ReadonlyArray<Problem>
-}
+  problems: Schema.Array(Problem)
+})
+export type RowOutcome = typeof RowOutcome.Type
 
 /** A report of an import as rows of CSV. */
 export const reportColumns = ["line", "outcome", "id4", "column", "reason"]

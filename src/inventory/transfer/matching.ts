@@ -7,6 +7,7 @@ import type { SellerId } from "../sellers/seller.ts"
 import type { PrimaryLink } from "../sellers/seller-links.service.ts"
 import type { TypeId } from "../types/type.ts"
 import { type Column, type ImportOptions, kicadKeyOf, type PartColumn, type Problem, partColumns, type ReadRow } from "./import.ts"
+import type { SeenPart } from "./import-batch.ts"
 import type { Survey } from "./survey.ts"
 
 /**
@@ -28,7 +29,7 @@ export class Seen {
     return this.#slots.has(slotPlace(id4, slot))
   }
 
-  remember(id4: string, { line, made, said, slots }: Pick<Meant, "line" | "made" | "said" | "slots">): void {
+  remember({ id4, line, made, said, slots }: SeenPart): void {
     const at = id4Place(id4)
     this.#said[at] = said
     this.#lines[at] ||= line ?? 0

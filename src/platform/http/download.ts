@@ -1,7 +1,7 @@
 import { Effect, Schema, type Scope, type Stream } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { ByteRange } from "../objects/object.ts"
-import { Problem } from "./problems.ts"
+import { Problem, toResponse } from "./problems.ts"
 
 export class RangeNotSatisfiable extends Problem<RangeNotSatisfiable>()("RangeNotSatisfiable", {
   code: "range-not-satisfiable",
@@ -55,7 +55,8 @@ export const download = <E, R>(
     const ifRange = request.headers["if-range"]
     const asked = ifRange === undefined || ifRange.trim() === etag ? rangeOf(request.headers.range, file.size) : undefined
     if (asked === "beyond") {
-      return yield* new RangeNotSatisfiable({ detail: `The file has ${file.size} bytes, and ${request.headers.range} lies beyond them.` })
+      const problem = new RangeNotSatisfiable({ detail: `The file has ${file.size} bytes, and ${request.headers.range} lies beyond them.` })
+      return toResponse(problem, { "content-range": `bytes */${file.size}` })
     }
     const length = asked === undefined ? file.size : asked.end - asked.start + 1
     const options = {
@@ -78,7 +79,7 @@ const matches = (header: string | undefined, etag: string) =>
 
 /** One range of bytes; "beyond" when nothing of it is there; undefined when there is none, several, or one that cannot be read. */
 export const rangeOf = (header: string | undefined, size: number): ByteRange | "beyond" | undefined => {
-  const [, first = "", last = ""] = /^bytes=\s*(\d{0,15})-(\d{0,15})\s*$/u.exec(header ?? "") ?? []
+  const [, first = "", last = ""] = /^bytes=\s*(\d{0,30})-(\d{0,30})\s*$/iu.exec(header ?? "") ?? []
   if (first === "" && last === "") return undefined
   if (first === "") return Number(last) === 0 || size === 0 ? "beyond" : { start: Math.max(0, size - Number(last)), end: size - 1 }
   if (last !== "" && Number(last) < Number(first)) return undefined

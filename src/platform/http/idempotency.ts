@@ -43,58 +43,89 @@ const Stored = row(
   })
 )
 
+/** Around whatever a request writes, inside its transaction. */
+export type Once = <E, R>(
+  answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+) => Effect.Effect<HttpServerResponse.HttpServerResponse, E | IdempotencyKeyInUse | IdempotencyKeyReused, R | Transaction>
+
+type Request = HttpServerRequest.HttpServerRequest
+
 /** The answers that were given under a key. */
 export class Answers extends Context.Service<
   Answers,
   {
     /**
-     * Around whatever a request writes, inside its transaction: the answer is kept exactly when its effects are committed, and given
-     * again instead of them when the same request comes again. `bodyHash` stands for everything that makes it the same.
+     * The answer is kept exactly when its effects are committed, and given again instead of them when the same request comes again.
+     * `bodyHash` stands for everything that makes it the same.
      */
-    readonly once: (
-      key: string,
-      bodyHash: string
-    ) => <E, R>(
-      answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
-    ) => Effect.Effect<
-      HttpServerResponse.HttpServerResponse,
-      E | IdempotencyKeyInUse | IdempotencyKeyReused,
-      R | Transaction | HttpServerRequest.HttpServerRequest
-    >
+    readonly once: (request: Request, key: string, bodyHash: string) => Once
+    /**
+     * For a request that cannot run inside a transaction as a whole: `work` puts `once` around what it writes. What was answered before
+     * is answered again without any work, also when the work would fail by now.
+     */
+    readonly around: <E, R>(
+      request: Request,
+      whatMakesItTheSame: ReadonlyArray<string>,
+      work: (once: Once) => Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+    ) => Effect.Effect<HttpServerResponse.HttpServerResponse, E | IdempotencyKeyInUse | IdempotencyKeyReused, R>
   }
 >()("platform/Answers") {
   static readonly layer = Layer.effect(
     Answers,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+
+      const scopeOf = ({ method, url }: Request, key: string) =>
+        Effect.map(CurrentRequest, ({ principal }) => hash(JSON.stringify([principal, method, routePath(url), key])))
+
+      const earlier = Effect.fnUntraced(function* (scope: string, key: string, bodyHash: string) {
+        const stored = yield* Stored(sql`
+          select body_hash as "bodyHash", status, headers, body from idempotency_keys
+          where scope = ${scope} and created_at >= now() - interval '24 hours'`)
+        if (Option.isNone(stored)) return undefined
+        if (stored.value.bodyHash === bodyHash) return replay(stored.value)
+        return yield* new IdempotencyKeyReused({ detail: `The Idempotency-Key ${key} was used with another body.` })
+      })
+
+      const once = (request: Request, key: string, bodyHash: string) =>
+        Effect.fnUntraced(function* (answer) {
+          const scope = yield* scopeOf(request, key)
+          // Held to the end of the transaction; a second request does not wait for the first, it is told to come back.
+          const [lock] = yield* Effect.orDie(
+            sql<{ readonly free: boolean }>`select pg_try_advisory_xact_lock(hashtextextended(${scope}, 7)) as free`
+          )
+          if (lock?.free !== true) {
+            return yield* inUse(key)
+          }
+          const given = yield* earlier(scope, key, bodyHash)
+          if (given !== undefined) return given
+          const response = yield* answer
+          if (response.status >= 300) return response // refused by the framework before any effect, such as 415
+          yield* run(sql`
+            insert into idempotency_keys ${sql.insert({ scope, body_hash: bodyHash, ...kept(response) })}
+            on conflict (scope) do update set body_hash = excluded.body_hash, status = excluded.status,
+              headers = excluded.headers, body = excluded.body, created_at = now()`)
+          return response
+        }) as Once
+
+      // Of this process. A request of another one that is as quick does the same work, and finds the answer when it wants to write.
+      const underWay = new Set<string>()
+
       return Answers.of({
-        once: (key, bodyHash) =>
-          Effect.fnUntraced(function* (answer) {
-            const { principal } = yield* CurrentRequest
-            const request = yield* HttpServerRequest.HttpServerRequest
-            const scope = hash(JSON.stringify([principal, request.method, routePath(request.url), key]))
-            // Held to the end of the transaction; a second request does not wait for the first, it is told to come back.
-            const [lock] = yield* Effect.orDie(
-              sql<{ readonly free: boolean }>`select pg_try_advisory_xact_lock(hashtextextended(${scope}, 7)) as free`
-            )
-            if (lock?.free !== true) {
-              return yield* new IdempotencyKeyInUse({ detail: `The request with the Idempotency-Key ${key} is still running.` })
-            }
-            const earlier = yield* Stored(sql`
-              select body_hash as "bodyHash", status, headers, body from idempotency_keys
-              where scope = ${scope} and created_at >= now() - interval '24 hours'`)
-            if (Option.isSome(earlier)) {
-              if (earlier.value.bodyHash === bodyHash) return replay(earlier.value)
-              return yield* new IdempotencyKeyReused({ detail: `The Idempotency-Key ${key} was used with another body.` })
-            }
-            const response = yield* answer
-            if (response.status >= 300) return response // refused by the framework before any effect, such as 415
-            yield* run(sql`
-              insert into idempotency_keys ${sql.insert({ scope, body_hash: bodyHash, ...kept(response) })}
-              on conflict (scope) do update set body_hash = excluded.body_hash, status = excluded.status,
-                headers = excluded.headers, body = excluded.body, created_at = now()`)
-            return response
-          }) as Answers["Service"]["once"] extends (...args: never) => infer F ? F : never
+        once,
+        around: Effect.fnUntraced(function* (request, whatMakesItTheSame, work) {
+          const key = keyOf(request)
+          if (key === undefined) return yield* work((answer) => answer)
+          const bodyHash = hash(JSON.stringify(whatMakesItTheSame))
+          const scope = yield* scopeOf(request, key)
+          const given = yield* earlier(scope, key, bodyHash)
+          if (given !== undefined) return given
+          return yield* Effect.acquireUseRelease(
+            Effect.suspend(() => (underWay.has(scope) ? Effect.fail(inUse(key)) : Effect.sync(() => underWay.add(scope)))),
+            () => work(once(request, key, bodyHash)),
+            () => Effect.sync(() => underWay.delete(scope))
+          )
+        })
       })
     })
   )
@@ -102,7 +133,7 @@ export class Answers extends Context.Service<
 
 /**
  * Runs the whole request in one transaction with the storing of its answer, so a refused request may be tried again with its key. The
- * services' own transactions join this one. What cannot run inside a transaction as a whole wraps what it writes with `Answers.once`.
+ * services' own transactions join this one. What cannot run inside a transaction as a whole uses `Answers.around`.
  */
 export class Idempotent extends HttpApiMiddleware.Service<Idempotent>()("platform/Idempotent", {
   error: [IdempotencyKeyInUse, IdempotencyKeyReused]
@@ -126,12 +157,14 @@ export class Idempotent extends HttpApiMiddleware.Service<Idempotent>()("platfor
           const key = keyOf(request)
           if (key === undefined) return app
           return Effect.flatMap(Effect.orDie(request.arrayBuffer), (body) =>
-            db.transaction(answers.once(key, hash(request.url.split("?").slice(1).join("?"), "\n", new Uint8Array(body)))(app))
+            db.transaction(answers.once(request, key, hash(request.url.split("?").slice(1).join("?"), "\n", new Uint8Array(body)))(app))
           )
         })
     })
   )
 }
+
+const inUse = (key: string) => new IdempotencyKeyInUse({ detail: `The request with the Idempotency-Key ${key} is still running.` })
 
 /** A key that does not fit is refused together with everything else that does not fit. */
 export const keyOf = ({ headers }: HttpServerRequest.HttpServerRequest): string | undefined => {

@@ -126,9 +126,10 @@ const addExample = (operation: Operation, template: string, { body, form, path: 
     const values = given.getAll(parameter.name).map((value) => typed(value, item))
     if (values.length > 0 && parameter.in !== "header") parameter.example = parameter.schema.type === "array" ? values : values[0]
   }
-  if (body === undefined) return
-  for (const [type, media] of Object.entries(operation.requestBody?.content ?? {}))
-    media.example = type === "multipart/form-data" ? form : body
+  for (const [type, media] of Object.entries(operation.requestBody?.content ?? {})) {
+    const example = type === "multipart/form-data" ? form : body
+    if (example !== undefined) media.example = example
+  }
 }
 
 const typed = (value: string, { type }: Json) =>

@@ -1,6 +1,7 @@
 import { Schema } from "effect"
 import { HttpServerResponse, ProblemDetails } from "effect/http"
 import { HttpApiError } from "effect/http-api"
+import { largestOfEachKind } from "../media/formats.ts"
 
 /** Every problem class that was declared, by its code: what `/problems/<code>` explains. */
 export const registry = new Map<string, Declaration>()
@@ -104,7 +105,7 @@ export class PayloadTooLarge extends Problem<PayloadTooLarge>()("PayloadTooLarge
   code: "payload-too-large",
   status: 413,
   title: "The body is too large",
-  help: "The body is larger than MAX_BODY_BYTES (JSON) or MAX_UPLOAD_BYTES (files). Send less, or raise the limit in the configuration."
+  help: `The body is larger than MAX_BODY_BYTES (JSON) or MAX_UPLOAD_BYTES (files), or the file larger than its kind may be: ${largestOfEachKind}. Send less, or raise the limit in the configuration; those of the kinds are fixed.`
 }) {}
 
 export class UnsupportedMediaType extends Problem<UnsupportedMediaType>()("UnsupportedMediaType", {
@@ -214,7 +215,7 @@ export class RequestTookTooLong extends Problem<RequestTookTooLong>()("RequestTo
   help: "The work was stopped at the time limit of one request and rolled back. Try again later or ask for less at once."
 }) {}
 
-type AnyProblem = {
+export type AnyProblem = {
   readonly type: string
   readonly title: string
   readonly status: number

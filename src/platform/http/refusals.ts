@@ -4,6 +4,7 @@ import { HttpServerError, type HttpServerRequest, HttpServerResponse } from "eff
 import { unavailable } from "../db/sql-errors.ts"
 import type { cors } from "./cors.ts"
 import {
+  type AnyProblem,
   BadRequest,
   Forbidden,
   InternalError,
@@ -88,6 +89,8 @@ export const failed = (cause: Cause.Cause<unknown>, request: Request, options: R
     const error = Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) ? reason.defect : undefined
     const outage = unavailable(error)
     if (outage !== undefined) return Effect.as(Effect.logWarning("database unavailable", cause), toResponse(outage, retryAfter(1)))
+    const temporary = temporaryOf(error)
+    if (temporary !== undefined) return Effect.succeed(temporary)
     if (!(error instanceof HttpServerError.HttpServerError)) continue
     if (error.reason._tag === "RouteNotFound") return Effect.succeed(notServed(request, options))
     if (error.reason._tag === "RequestParseError") {
@@ -106,6 +109,13 @@ export const failed = (cause: Cause.Cause<unknown>, request: Request, options: R
           toResponse(new InternalError({ detail: "An unexpected error happened; it has been reported." }))
         )
   )
+}
+
+/** A problem that nobody can do anything about but come back is not in the types of all that may meet it. */
+const temporaryOf = (error: unknown) => {
+  if (typeof error !== "object" || error === null || !("code" in error)) return undefined
+  const declared = registry.get(String(error.code))
+  return declared?.status === 503 ? toResponse(error as AnyProblem, retryAfter(declared.retryAfter ?? 1)) : undefined
 }
 
 export const tooLate = (limitMs: number) =>

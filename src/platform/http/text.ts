@@ -33,6 +33,8 @@ export const optionalText = (max: number) => Schema.NullOr(text(max)).pipe(Schem
 
 const isWebAddress = (s: string) => {
   const url = URL.parse(s.trim())
+  // URL.parse drops line breaks and mends slashes: what is fetched would not be what is shown.
+  if (!/^https?:\/\/[^\s\\\p{Cc}]+$/iu.test(s.trim())) return false
   return url !== null && (url.protocol === "http:" || url.protocol === "https:") && url.username === "" && url.password === ""
 }
 

@@ -1,6 +1,6 @@
 import { Effect, Option, Schema, type Scope, Stream } from "effect"
 import type { Multipart } from "effect/http"
-import type { Staged, TooLarge } from "../objects/object.ts"
+import type { Limit, Staged, TooLarge } from "../objects/object.ts"
 import { type InvalidRequest, invalidField, PayloadTooLarge, type StorageUnavailable } from "./problems.ts"
 import { invalidBody } from "./validation.ts"
 
@@ -16,11 +16,11 @@ export interface Received {
  * What every form with a file may have; longer texts and more parts are refused while they arrive. The file has a limit of its own, where
  * it is staged; without a word about the whole form, that of JSON bodies would hold.
  */
-export const formLimits = { maxParts: 8, maxFieldSize: "16 KiB", maxTotalSize: "1 TiB" } as const
+export const formLimits = { maxParts: 16, maxFieldSize: "16 KiB", maxTotalSize: "1 TiB" } as const
 
 type Stage = (
   bytes: Stream.Stream<Uint8Array, Multipart.MultipartError>,
-  options: { readonly maxBytes: number }
+  options: { readonly maxBytes: Limit }
 ) => Effect.Effect<Staged, Multipart.MultipartError | TooLarge | StorageUnavailable, Scope.Scope>
 
 /**
@@ -29,11 +29,11 @@ type Stage = (
  */
 export const receiveFile = (
   parts: Stream.Stream<Multipart.Part, Multipart.MultipartError>,
-  options: { readonly stage: Stage; readonly maxBytes: number }
+  options: { readonly stage: Stage; readonly maxBytes: Limit }
 ): Effect.Effect<Received, InvalidRequest | PayloadTooLarge | StorageUnavailable, Scope.Scope> =>
   Effect.gen(function* () {
     let file = Option.none<{ readonly staged: Staged; readonly filename: string }>()
-    const fields: Record<string, string> = {}
+    const fields: Record<string, string> = Object.create(null)
     yield* Stream.runForEach(
       parts,
       Effect.fnUntraced(function* (part) {

@@ -57,7 +57,7 @@ export const deadLetters = "partwright.jobs.dead"
 
 // A flood of foreign messages must not fill the disk of the broker.
 const keptDeadLetters = 10_000
-const deliveryLimit = 20
+const deliveryLimit = 1000
 
 const publishWithin = Duration.seconds(5)
 const startWithin = Duration.seconds(5)

@@ -45,6 +45,11 @@ export interface JobRun<Result> {
   /** 0 to 100. Stored and shown at most twice a second; less than before changes nothing but the message. */
   readonly progress: (percent: number, message?: string) => Effect.Effect<void>
   /**
+   * Keeps the job this worker's to the end of the transaction it stands in, as the last of its writes: for work that is committed piece by
+   * piece. When another worker has taken the job over or someone has cancelled it, as with `complete`.
+   */
+  readonly hold: Effect.Effect<void, never, Transaction>
+  /**
    * Ends the job together with the writes of the transaction it stands in, as the last of them. When another worker has taken the job
    * over or someone has cancelled it, the transaction is rolled back and the handler ends there.
    */

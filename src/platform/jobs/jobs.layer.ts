@@ -23,13 +23,16 @@ const lease = Duration.seconds(20)
 /** What asks for jobs and shows them: in every process. */
 export const JobsLayer = Jobs.layer.pipe(Layer.provideMerge([JobsRepo.layer, JobSignals.layer, Announcer.layer]))
 
+// A worker that goes away gives back what it holds, and a token that came back too often is buried by the broker.
+const mostTokens = 200
+
 /** How workers learn of jobs, and how a broker does. In every process that lives on. */
 export const QueueLayer = Layer.unwrap(
   Effect.gen(function* () {
-    const { amqpUrl } = yield* AppConfig
+    const { amqpUrl, jobConcurrency } = yield* AppConfig
     const { wakeUps } = yield* JobSignals
     const layer: Layer.Layer<Queue, never, JobSignals | JobsRepo | Metrics | SqlClient.SqlClient> =
-      amqpUrl === null ? layerPostgres : layerAmqp({ url: amqpUrl, wakeUps })
+      amqpUrl === null ? layerPostgres : layerAmqp({ url: amqpUrl, wakeUps, prefetch: () => Math.min(2 * jobConcurrency, mostTokens) })
     return layer
   })
 )

@@ -202,6 +202,14 @@ const make = Effect.gen(function* () {
         )
         select j.id from jobs j join held h on j.id = h.id and j.claim = h.claim where j.state = 'running'`),
 
+    /** Whether the job is still this worker's. If so, nobody can take it over or cancel it before the transaction ends. */
+    hold: ({ claim, id }: Held) =>
+      Effect.map(
+        // This lock lets the worker renew its lease and tell progress meanwhile.
+        Ids(sql`select id from jobs where id = ${id}::uuid and claim = ${claim} and state = 'running' for key share`),
+        ({ length }) => length === 1
+      ) as Effect.Effect<boolean, never, Transaction>,
+
     /** Those that could be completed. */
     complete: (jobs: ReadonlyArray<Completing>) =>
       Ids(sql`

@@ -34,6 +34,8 @@ export class Jobs extends Context.Service<
       payloads: ReadonlyArray<Payload>,
       options?: Omit<EnqueueOptions, "key" | "entity">
     ) => Effect.Effect<ReadonlyArray<string>, never, Transaction>
+    /** Of each kind that has any: how many wait, run and have failed, and for how long the first of them has been due. */
+    readonly figures: JobsRepo["Service"]["figures"]
     readonly list: (filter: JobsFilter, params: PageParams) => Effect.Effect<Page<Job>, InvalidCursor | InvalidRequest>
     readonly get: (id: string) => Effect.Effect<Job, JobNotFound>
     /** At once, also when it runs: what it has done by then in its transactions stays. */
@@ -102,6 +104,8 @@ export class Jobs extends Context.Service<
           yield* told
           return jobs.map(({ id }) => id)
         }) as Jobs["Service"]["enqueueAll"],
+
+        figures: repo.figures,
 
         list: Effect.fn("Jobs.list")((filter, params) => repo.list(filter, params)),
 

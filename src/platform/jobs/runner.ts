@@ -199,6 +199,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       attempt: claimed.attempt,
       isLastAttempt: claimed.attempt >= claimed.maxAttempts,
       progress: progressOf(job),
+      hold: Effect.flatMap(repo.hold(job), (mine) => (mine ? Effect.void : Effect.die(new Lost()))),
       complete: (result) =>
         Effect.gen(function* () {
           const encoded = yield* encode(kind.result, result)

@@ -4,7 +4,7 @@ import { access, stat } from "node:fs/promises"
 import { constants, setPriority } from "node:os"
 import { Worker } from "node:worker_threads"
 import { type Answers, type Question, Refusal, type Reply } from "./decoding.ts"
-import { sniff } from "./sniff.ts"
+import { iconAt, sniff } from "./sniff.ts"
 
 const inspect = async (path: string, size: number): Promise<Answers["inspect"]> => {
   const mediaType = await sniff(path, size)
@@ -24,11 +24,13 @@ const thumbnail = async (question: Extract<Question, { ask: "thumbnail" }>) => {
 }
 
 const preview = async (path: string, size: number) => {
+  const image = await import("./image.ts")
+  const icon = await iconAt(path)
+  if (icon !== undefined) return image.thumbnailOfIcon(icon, size, "webp")
   const mediaType = await sniff(path, (await stat(path)).size)
   if (mediaType === "application/pdf") throw new Refusal("unsupported", "A PDF is no preview image.")
-  const { inspectImage, thumbnailOfImage } = await import("./image.ts")
-  await inspectImage(path, mediaType)
-  return thumbnailOfImage(path, mediaType, size, "webp")
+  await image.inspectImage(path, mediaType)
+  return image.thumbnailOfImage(path, mediaType, size, "webp")
 }
 
 const answer = async (question: Question): Promise<Answers[Question["ask"]]> => {

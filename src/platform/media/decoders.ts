@@ -2,11 +2,14 @@ import { fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { Data, Duration, Effect, Exit, Semaphore } from "effect"
 import { type Answers, outOfMemory, type Question, Refusal, type Reply } from "./decoding.ts"
+import { DecodersBusy } from "./media.ts"
 
 export interface Limits {
   /** How many files are decoded at the same time. */
   readonly parallel: number
-  /** From the question to the answer; waiting for a free process is not counted. */
+  /** For a free process, before it dies with `DecodersBusy`. */
+  readonly wait: Duration.Input
+  /** From the question to the answer. */
   readonly time: Duration.Input
   /** Resident memory of one process in bytes. */
   readonly memory: number
@@ -114,13 +117,27 @@ export const makeDecoders = Effect.fnUntraced(function* (limits: Limits) {
         })
       : Effect.promise(() => kill(decoder))
 
+  /** Whoever has waited so long makes room for others by going away. */
+  const waitingIn =
+    (turns: Semaphore.Semaphore) =>
+    <A, E>(work: Effect.Effect<A, E>) =>
+      Effect.acquireUseRelease(
+        Effect.timeoutOrElse(turns.take(1), {
+          duration: limits.wait,
+          orElse: () =>
+            Effect.die(new DecodersBusy({ detail: "The programs that read files have been busy for too long. Try again in a moment." }))
+        }),
+        () => work,
+        () => turns.release(1)
+      )
+
   const once = (question: Question) =>
     Effect.acquireUseRelease(
       take,
       (decoder) =>
         ask(decoder, question).pipe(Effect.timeoutOrElse({ duration: limits.time, orElse: () => Effect.fail(new TookTooLong()) })),
       giveBack
-    ).pipe(permits.withPermits(1))
+    ).pipe(waitingIn(permits))
 
   const answer = <Q extends Question>(question: Q): Effect.Effect<Answers[Q["ask"]], Refusal> =>
     once(question).pipe(

@@ -20,6 +20,11 @@ export const isMediaType = (type: string): type is MediaType => Object.hasOwn(fo
 /** No accepted file is larger. */
 export const maxBytes = Math.max(...Object.values(formats).map((format) => format.maxBytes))
 
+/** The same for people: "JPEG image 30 MiB, … PDF 100 MiB". */
+export const largestOfEachKind = Object.values(formats)
+  .map((format) => `${format.name} ${format.maxBytes / MiB} MiB`)
+  .join(", ")
+
 export const maxPixels = 100_000_000
 
 export const maxThumbnailSize = 1000

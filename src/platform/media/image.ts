@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises"
 import sharp, { type Sharp } from "sharp"
 import { type Drawn, Refusal, unreadable } from "./decoding.ts"
 import { type Dimensions, fitInto, type MediaType, maxPixels } from "./formats.ts"
+import { pictureInIcon } from "./icon.ts"
 
 // One picture at a time is decoded here: a cache would hold memory for nothing.
 sharp.cache(false)
@@ -59,13 +60,24 @@ const isPadded = async (path: string, warning: unknown) => {
   return bytes.subarray(Math.max(0, end - Number(count)), end).every((byte) => byte === 0)
 }
 
-export const thumbnailOfImage = async (path: string, mediaType: MediaType, size: number, format: "jpeg" | "webp"): Promise<Drawn> => {
-  const source = await input(path, mediaType)
+export const thumbnailOfImage = async (path: string, mediaType: MediaType, size: number, format: "jpeg" | "webp"): Promise<Drawn> =>
+  thumbnailOf(await input(path, mediaType), size, format)
+
+const thumbnailOf = async (source: string | Buffer, size: number, format: "jpeg" | "webp") => {
   const { height, width } = fitInto(size, await dimensions(source))
   const picture = sharp(source, { ...options, failOn: "error" })
     .autoOrient()
     .resize(width, height, { fit: "fill" })
   return await encode(picture, format).catch(unreadable(damaged))
+}
+
+/** Of the largest picture in an ICO. */
+export const thumbnailOfIcon = async (bytes: Uint8Array, size: number, format: "jpeg" | "webp"): Promise<Drawn> => {
+  const picture = pictureInIcon(bytes)
+  if (picture === undefined) throw new Refusal("unreadable", "There is no picture in the icon that can be read.")
+  if ("png" in picture) return thumbnailOf(Buffer.from(picture.png), size, format)
+  const { height, pixels, width } = picture
+  return encode(sharp(pixels, { raw: { width, height, channels: 4 } }), format)
 }
 
 /** Metadata is left behind; what is transparent becomes white. */

@@ -19,7 +19,7 @@ export class Media extends Context.Service<
       mediaType: MediaType,
       options: { readonly size: number; readonly format: "jpeg" | "webp" }
     ) => Effect.Effect<Picture, UnreadableFile>
-    /** A small WebP of an image of unknown kind; its dimensions are those of the image when it is small itself. */
+    /** A small WebP of an image of unknown kind, icons of sites among them; its dimensions are those of the image when it is small itself. */
     readonly preview: (path: string) => Effect.Effect<Picture, UnsupportedMedia | UnreadableFile | PayloadTooLarge>
     /** The words on the first 50 pages of a PDF, at most 200 KB of UTF-8. */
     readonly text: (path: string) => Effect.Effect<string, UnreadableFile>
@@ -35,6 +35,7 @@ export class Media extends Context.Service<
         const decoders = yield* makeDecoders({
           // Memory is what a decoder may need most: a hundred megapixels of a progressive JPEG are 700 MB.
           parallel: Math.min(jobConcurrency, availableParallelism(), 4),
+          wait: "30 seconds",
           time: "20 seconds",
           memory: 2 ** 30,
           idle: "30 seconds",

@@ -1,7 +1,8 @@
-import { open } from "node:fs/promises"
+import { open, readFile, stat } from "node:fs/promises"
 import { fileTypeFromFile } from "file-type"
 import { Refusal } from "./decoding.ts"
-import { formats, isMediaType, type MediaType } from "./formats.ts"
+import { formats, isMediaType, type MediaType, maxBytes } from "./formats.ts"
+import { isIcon } from "./icon.ts"
 
 const accepted = "JPEG, PNG, WebP and SVG images and PDF files are accepted"
 
@@ -9,9 +10,12 @@ const accepted = "JPEG, PNG, WebP and SVG images and PDF files are accepted"
 export const sniff = async (path: string, size: number): Promise<MediaType> => {
   if (size === 0) throw new Refusal("unreadable", "The file is empty.")
   const mediaType = await mediaTypeOf(path)
-  const { maxBytes, name } = formats[mediaType]
-  if (size > maxBytes)
-    throw new Refusal("too-large", `A ${name} may have ${maxBytes / 2 ** 20} MiB; this one has ${(size / 2 ** 20).toFixed(1)} MiB.`)
+  const { maxBytes: most, name } = formats[mediaType]
+  if (size > most)
+    throw new Refusal(
+      "too-large",
+      `${name.startsWith("SVG") ? "An" : "A"} ${name} may have ${most / 2 ** 20} MiB; this one has ${(Math.ceil((10 * size) / 2 ** 20) / 10).toFixed(1)} MiB.`
+    )
   return mediaType
 }
 
@@ -29,6 +33,15 @@ const mediaTypeOf = async (path: string): Promise<MediaType> => {
   )
 }
 
+/** How large a file that begins so may be; of an unknown kind as large as the largest, it is refused for its kind when it is there. */
+export const largestOf = (head: Uint8Array): number => {
+  const latin1 = Buffer.from(head.buffer, head.byteOffset, Math.min(head.byteLength, headLength)).toString("latin1")
+  if (latin1.startsWith("\u00ff\u00d8\u00ff")) return formats["image/jpeg"].maxBytes
+  if (latin1.startsWith("\u0089PNG")) return formats["image/png"].maxBytes
+  if (latin1.startsWith("RIFF") && latin1.startsWith("WEBP", 8)) return formats["image/webp"].maxBytes
+  return isSvg(latin1) ? formats["image/svg+xml"].maxBytes : maxBytes
+}
+
 // Comments and entity declarations before the root of an SVG take a few kilobytes at most.
 const headLength = 64 * 1024
 
@@ -41,6 +54,15 @@ const headOf = async (path: string) => {
     await file.close()
   }
 }
+
+/** The bytes of an ICO, undefined for everything else. Sites have their pictures in it; it is not accepted as a file. */
+export const iconAt = async (path: string): Promise<Uint8Array | undefined> => {
+  if (!isIcon(await headOf(path))) return undefined
+  if ((await stat(path)).size > largestIcon) throw new Refusal("too-large", `An icon may have ${largestIcon / 2 ** 20} MiB.`)
+  return readFile(path)
+}
+
+const largestIcon = 5 * 2 ** 20
 
 /** Whether the root element of an XML document is `svg`. That the rest of it is well-formed, the renderer shows. */
 export const isSvg = (latin1: string): boolean => {

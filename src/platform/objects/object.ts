@@ -57,6 +57,9 @@ export interface ObjectRef {
 }
 
 /** More bytes arrived than the stage takes. */
+/** How many bytes may arrive: a number, or what their first 64 KiB allow. */
+export type Limit = number | ((head: Uint8Array) => number)
+
 export class TooLarge extends Data.TaggedError("TooLarge")<{ readonly maxBytes: number }> {}
 
 /** What `objects verify` found. The first three are faults. */

@@ -2,7 +2,7 @@ import { Cause, Context, Duration, Effect, Exit, FiberSet, Layer, Option, type S
 import { Db, Transaction } from "../db/db.ts"
 import { uuidv7 } from "../db/uuid.ts"
 import type { StorageUnavailable } from "../http/problems.ts"
-import type { ByteRange, NewObject, ObjectAddress, ObjectMissing, ObjectRef, Staged, StoredObject, TooLarge } from "./object.ts"
+import type { ByteRange, Limit, NewObject, ObjectAddress, ObjectMissing, ObjectRef, Staged, StoredObject, TooLarge } from "./object.ts"
 import { ObjectStore } from "./object-store.ts"
 import { ObjectsRepo } from "./objects.repo.ts"
 import { Spool } from "./spool.ts"
@@ -15,10 +15,12 @@ import { Spool } from "./spool.ts"
 export class Objects extends Context.Service<
   Objects,
   {
+    /** What the sweeper has to end. */
+    readonly pending: ObjectsRepo["Service"]["pending"]
     /** Lets bytes arrive, counted and hashed, and keeps them until the scope closes. */
     readonly stage: <E, R>(
       bytes: Stream.Stream<Uint8Array, E, R>,
-      options: { readonly maxBytes: number }
+      options: { readonly maxBytes: Limit }
     ) => Effect.Effect<Staged, E | TooLarge | StorageUnavailable, R | Scope.Scope>
     /**
      * Puts the bytes into the store, unless it has them already, and then runs `use` in the transaction that makes them an object.
@@ -150,6 +152,7 @@ export class Objects extends Context.Service<
       })
 
       return Objects.of({
+        pending: repo.pending,
         stage: spool.stage,
         store,
         hold: Effect.fn("Objects.hold")(repo.hold),

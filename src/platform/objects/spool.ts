@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { Context, Effect, Layer, type Scope, Stream } from "effect"
 import { AppConfig } from "../config.ts"
 import { StorageUnavailable } from "../http/problems.ts"
-import { type Staged, TooLarge } from "./object.ts"
+import { type Limit, type Staged, TooLarge } from "./object.ts"
 import { passed } from "./passing.ts"
 
 /** The folder where bytes wait until they are whole and known. */
@@ -14,7 +14,7 @@ export class Spool extends Context.Service<
     /** Writes the stream to a file, which is gone with the scope. Refuses the first byte that is too many while it arrives. */
     readonly stage: <E, R>(
       bytes: Stream.Stream<Uint8Array, E, R>,
-      options: { readonly maxBytes: number }
+      options: { readonly maxBytes: Limit }
     ) => Effect.Effect<Staged, E | TooLarge | StorageUnavailable, R | Scope.Scope>
   }
 >()("platform/Spool") {
@@ -40,6 +40,7 @@ export class Spool extends Context.Service<
           )
           const sha256 = createHash("sha256")
           let size = 0
+          let most = typeof maxBytes === "number" ? maxBytes : undefined
           let waiting: Array<Uint8Array> = []
           let length = 0
           // One write is under way while the next bytes arrive and are hashed.
@@ -53,13 +54,16 @@ export class Spool extends Context.Service<
           })
           yield* Stream.runForEach(bytes, (chunk): Effect.Effect<void, TooLarge | StorageUnavailable> => {
             size += chunk.length
-            if (size > maxBytes) return Effect.fail(new TooLarge({ maxBytes }))
-            sha256.update(chunk)
             waiting.push(chunk)
+            if (most === undefined && typeof maxBytes === "function" && size >= headLength) most = maxBytes(Buffer.concat(waiting))
+            if (most !== undefined && size > most) return Effect.fail(new TooLarge({ maxBytes: most }))
+            sha256.update(chunk)
             length += chunk.length
             passed(chunk.length)
             return length < atOnce ? Effect.void : flush
           })
+          if (most === undefined && typeof maxBytes === "function") most = maxBytes(Buffer.concat(waiting))
+          if (most !== undefined && size > most) return yield* Effect.fail(new TooLarge({ maxBytes: most }))
           yield* flush
           yield* io(() => written)
           return { path, size, sha256: sha256.digest("hex") }
@@ -70,6 +74,7 @@ export class Spool extends Context.Service<
 }
 
 const atOnce = 512 * 1024
+const headLength = 64 * 1024
 
 const writeAll = async (file: FileHandle, chunks: ReadonlyArray<Uint8Array>) => {
   for (let rest = chunks; rest.length > 0; ) {

@@ -17,6 +17,19 @@ export const SystemHealth = Schema.Struct({
     sizeBytes: Schema.Int,
     connections: Schema.Int,
     poolMax: Schema.Int
+  }),
+  objects: Schema.Struct({
+    status: Schema.String.annotate({ description: "ok, or what is wrong with the store" }),
+    pendingUploads: Schema.Int,
+    pendingDeletions: Schema.Int
+  }),
+  queue: Schema.Struct({
+    engine: Schema.Literals(["postgres", "rabbitmq"]),
+    status: Schema.String.annotate({ description: "ok, or what is wrong with the broker" }),
+    queued: Schema.Int,
+    running: Schema.Int,
+    failed: Schema.Int,
+    oldestQueuedSeconds: Schema.Number.annotate({ description: "How long the job that waits longest has been due" })
   })
 }).annotate({ identifier: "SystemHealth" })
 export type SystemHealth = typeof SystemHealth.Type
