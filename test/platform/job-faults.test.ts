@@ -143,6 +143,8 @@ describe("workers that fight for jobs", () => {
 
   const ends: Record<string, (job: JobRun<number>) => Work> = {
     "commit its effects": (job) => effectOf(job, "late"),
+    "commit a part of its effects": (job) =>
+      Effect.flatMap(Db, (db) => Effect.as(db.transaction(Effect.andThen(leaveEffect(job.id, "late"), job.hold)), 99)),
     "give its result": () => Effect.succeed(99),
     "fail it": () => Effect.die(new Error("too late"))
   }
@@ -436,7 +438,7 @@ describe("a worker that is told to stop", () => {
       )
       let stopped = false
       for (const { id } of [finishing, endless]) yield* until(id, "running")
-      const stopping = yield* Effect.forkChild(worker.stop(Duration.seconds(1)))
+      const stopping = yield* Effect.forkChild(worker.stop(Duration.seconds(1)), { startImmediately: true })
       const late = yield* here(
         enqueue(
           work,
