@@ -11,6 +11,7 @@ import { connect } from "#platform/db/connect.ts"
 import { layerClient } from "#platform/db/db.ts"
 import { feed } from "./feed.ts"
 import { files } from "./files.ts"
+import { jobs } from "./jobs.ts"
 import { type Call, drive, pseudoRandom, type Sample, send } from "./load.ts"
 import { cpuSeconds, finished, listening, memory, type Running } from "./processes.ts"
 
@@ -255,6 +256,8 @@ if (wants("export")) {
 }
 
 if (wants("files")) await files(server, { note, only: ids[0] ?? "" }, env)
+
+if (wants("jobs")) await jobs({ note, rounds: Number(values.rounds) }, env)
 
 note("memory under this load", `${memory(server.process.pid).peak.toFixed(0)} MiB at most`, "< 512 MiB")
 

@@ -5,6 +5,7 @@ import { Db, rows, run } from "#platform/db/db.ts"
 import type { JobRun } from "#platform/jobs/job-kind.ts"
 import type { JobsRepo } from "#platform/jobs/jobs.repo.ts"
 import type { Jobs } from "#platform/jobs/jobs.service.ts"
+import { Metrics } from "#platform/telemetry/metrics.ts"
 import { connected, type Database, freshDatabase } from "../support/postgres.ts"
 import { eventually, root, startProcess } from "../support/server-process.ts"
 import { severable } from "../support/severable.ts"
@@ -49,6 +50,9 @@ const workshop = Effect.gen(function* () {
 
 const leaveEffect = (id: string, worker: string) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) => run(sql`insert into effects (job, worker) values (${id}::uuid, ${worker})`))
+
+const leaseLosses = (worker: Context.Context<Metrics>) =>
+  Effect.map(Context.get(worker, Metrics).page, (page) => Number(/^partwright_job_lease_losses_total (\d+)$/mu.exec(page)?.[1]))
 
 /** The effect of a job and its end, in one transaction. */
 const effectOf = (job: JobRun<number>, worker: string) =>
@@ -123,10 +127,12 @@ describe("workers that fight for jobs", () => {
       )
       yield* Deferred.await(begun)
       const other = yield* workerOn(database, { kinds })
+      const lossesBefore = yield* leaseLosses(other.context)
       yield* slow.cut
       yield* Deferred.await(interrupted)
       const done = yield* until(id, "succeeded")
       assert.deepStrictEqual([done.attempt, done.effects, done.events], [2, ["other"], lostOnce])
+      assert.strictEqual((yield* leaseLosses(other.context)) - lossesBefore, 1)
       yield* slow.mend
       yield* other.close
       // The one that was away works again.
@@ -143,6 +149,8 @@ describe("workers that fight for jobs", () => {
 
   const ends: Record<string, (job: JobRun<number>) => Work> = {
     "commit its effects": (job) => effectOf(job, "late"),
+    "commit a part of its effects": (job) =>
+      Effect.flatMap(Db, (db) => Effect.as(db.transaction(Effect.andThen(leaveEffect(job.id, "late"), job.hold)), 99)),
     "give its result": () => Effect.succeed(99),
     "fail it": () => Effect.die(new Error("too late"))
   }
@@ -436,7 +444,7 @@ describe("a worker that is told to stop", () => {
       )
       let stopped = false
       for (const { id } of [finishing, endless]) yield* until(id, "running")
-      const stopping = yield* Effect.forkChild(worker.stop(Duration.seconds(1)))
+      const stopping = yield* Effect.forkChild(worker.stop(Duration.seconds(1)), { startImmediately: true })
       const late = yield* here(
         enqueue(
           work,

@@ -7,6 +7,7 @@ import { backoff } from "#platform/jobs/job.ts"
 import { JobFailure } from "#platform/jobs/job-kind.ts"
 import { WorkerLayer } from "#platform/jobs/jobs.layer.ts"
 import { Jobs } from "#platform/jobs/jobs.service.ts"
+import { retentionKind } from "#platform/jobs/retention.jobs.ts"
 import { inThread } from "#platform/jobs/thread.ts"
 import { drawsOf } from "../support/draws.ts"
 import { jobEnded, jobNow, untilJob } from "../support/jobs.ts"
@@ -897,6 +898,35 @@ layer(world({ JOB_CONCURRENCY: "8" }, Work), { excludeTestServices: true, timeou
           [409, "job-not-failed", `The job is ${path}, not failed.`]
         )
       }
+    })
+  )
+
+  it.effect("are forgotten 30 days after their end, and not before", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const work = script(() => Effect.succeed(1))
+      const [old, young, waiting] = [
+        yield* enqueue(plain, work),
+        yield* enqueue(plain, work),
+        yield* enqueue(plain, work, { delay: Duration.hours(1) })
+      ]
+      yield* jobEnded(old.id)
+      yield* jobEnded(young.id)
+      const ages = { [old.id]: 31, [young.id]: 29, [waiting.id]: 31 }
+      for (const [id, days] of Object.entries(ages)) {
+        yield* run(sql`
+          update jobs set created_at = created_at - ${days} * interval '1 day', finished_at = finished_at - ${days} * interval '1 day'
+          where id = ${id}::uuid`)
+      }
+      const { id } = yield* enqueue(retentionKind, {})
+      const { result, state } = yield* jobEnded(id)
+      assert.deepStrictEqual([state, result], ["succeeded", { removed: 1 }])
+      const found = yield* Effect.forEach([old, young, waiting], ({ id }) => send("GET", `/api/jobs/${id}`))
+      assert.deepStrictEqual(
+        found.map(({ status }) => status),
+        [404, 200, 200]
+      )
+      yield* cancel(waiting.id)
     })
   )
 

@@ -92,7 +92,7 @@ export const startProcess = ({ command = [process.execPath, "src/main.ts", "serv
   })
 
 /** The port is in the address that the banner gives to people. */
-const portIn = (banner: string) => /^ {2}API\s.*:(\d+)\S*$/mu.exec(banner)?.[1]
+const portIn = (banner: string) => /^ {2}(?:API|metrics)\s.*?:(\d+)\S*$/mu.exec(banner)?.[1]
 
 /** Starts a server and waits until it says that it is ready. */
 export const startServer = (options: StartOptions = {}) =>

@@ -1,4 +1,4 @@
-import { Context, Effect, Layer, Schema } from "effect"
+import { Context, Effect, Layer, type Option, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { count, onConstraint, row, rows, run, type Transaction } from "../db/db.ts"
 import { keyset, PageKey, type PageParams, sortKey, withTotal } from "../db/paging.ts"
@@ -102,11 +102,8 @@ const make = Effect.gen(function* () {
 
   const held = (jobs: ReadonlyArray<Held>) => JSON.stringify(jobs.map(({ claim, id }) => ({ claim, id })))
 
-  return {
-    /** The ids of those that were made. One with the key of a job that has not ended is not made. */
-    insert: Effect.fn("JobsRepo.insert")((jobs: ReadonlyArray<NewJob>) =>
-      Ids(sql`
-        with made as (
+  /** One with the key of a job that has not ended is not made. */
+  const inserting = (jobs: ReadonlyArray<NewJob>) => sql`made as (
           insert into jobs (id, kind, payload, priority, run_at, max_attempts, unique_key, entity_type, entity_id, principal, request_id, trace_context)
           select n.id, n.kind, n.payload, n.priority, now() + n."delayMs" * interval '1 millisecond', n."maxAttempts", n.key,
             n."entityType", n."entityId", n.principal, n."requestId", n."traceContext"
@@ -114,9 +111,17 @@ const make = Effect.gen(function* () {
             "delayMs" float8, "maxAttempts" int, key text, "entityType" text, "entityId" text, principal text, "requestId" text, "traceContext" text)
           on conflict (kind, unique_key) where unique_key is not null and state in ('queued', 'running') do nothing
           returning *
-        ), told as (${eventsOf("made", "'queued'")})
-        select id from made`)
-    ) as (jobs: ReadonlyArray<NewJob>) => Effect.Effect<ReadonlyArray<{ readonly id: string }>, never, Transaction>,
+        ), told as (${eventsOf("made", "'queued'")})`
+
+  return {
+    /** The job, unless one with its key has not ended. */
+    insert: Effect.fn("JobsRepo.insert")((job: NewJob) => One(sql`with ${inserting([job])} select ${columns} from made j`)) as (
+      job: NewJob
+    ) => Effect.Effect<Option.Option<Job>, never, Transaction>,
+
+    insertAll: Effect.fn("JobsRepo.insertAll")((jobs: ReadonlyArray<NewJob>) =>
+      run(sql`with ${inserting(jobs)} select from made limit 0`)
+    ) as (jobs: ReadonlyArray<NewJob>) => Effect.Effect<void, never, Transaction>,
 
     find: Effect.fn("JobsRepo.find")((id: string) => One(sql`select ${columns} from jobs j where j.id = ${id}::uuid`)),
 

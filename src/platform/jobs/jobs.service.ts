@@ -86,7 +86,8 @@ export class Jobs extends Context.Service<
       // A job with the key that ends between the two statements makes room for the new one.
       const made = (job: NewJob): Effect.Effect<Job, never, Transaction> =>
         Effect.gen(function* () {
-          if ((yield* repo.insert([job])).length > 0) return yield* found(job.id)
+          const inserted = yield* repo.insert(job)
+          if (Option.isSome(inserted)) return inserted.value
           const open = yield* repo.findOpen(job.kind, job.key ?? "")
           return Option.isSome(open) ? open.value : yield* made(job)
         })
@@ -100,7 +101,7 @@ export class Jobs extends Context.Service<
 
         enqueueAll: Effect.fn("Jobs.enqueueAll")(function* (kind, payloads, options = {}) {
           const jobs = yield* Effect.forEach(payloads, (payload) => newJob(kind, payload, options))
-          yield* repo.insert(jobs)
+          yield* repo.insertAll(jobs)
           yield* told
           return jobs.map(({ id }) => id)
         }) as Jobs["Service"]["enqueueAll"],

@@ -9,7 +9,7 @@ import { schedule } from "./schedules.ts"
 const keptDays = 30
 const batch = 5000
 
-const retentionKind = jobKind({
+export const retentionKind = jobKind({
   name: "platform.jobs.retention",
   payload: Schema.Struct({}),
   result: Schema.Struct({ removed: Schema.Int }),

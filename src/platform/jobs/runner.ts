@@ -47,6 +47,8 @@ class Lost extends Data.TaggedError("Lost") {}
 interface Running extends Held {
   readonly kind: string
   readonly fiber: Deferred.Deferred<Fiber.Fiber<void>>
+  /** Its handler has not ended. */
+  isBusy: boolean
   progress: number
   /** What it has said and is told as soon as it may be, by a fiber of its own. */
   untold: { message: string | null } | undefined
@@ -128,10 +130,21 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     return Metric.update(Metric.withAttributes(attempts, { kind, outcome }), 1)
   }
 
-  const free = ({ kind }: Registered) => {
-    let mine = 0
-    for (const job of running.values()) if (job.kind === kind.name) mine++
-    return Math.min(kind.concurrency - mine, concurrency - running.size)
+  // A job whose handler has ended and whose end is being written takes no slot: others are claimed meanwhile, but not without bound.
+  const busy = new Map<string, number>()
+  let busyInAll = 0
+  const freeInAll = () => Math.min(concurrency - busyInAll, 2 * concurrency - running.size)
+  const free = ({ kind }: Registered) => Math.min(kind.concurrency - (busy.get(kind.name) ?? 0), freeInAll())
+  const takeSlot = ({ kind }: Running) => {
+    busyInAll++
+    busy.set(kind, (busy.get(kind) ?? 0) + 1)
+  }
+  const leaveSlot = (job: Running) => {
+    if (!job.isBusy) return
+    job.isBusy = false
+    busyInAll--
+    busy.set(job.kind, (busy.get(job.kind) ?? 1) - 1)
+    changed.openUnsafe()
   }
 
   const interrupt = (job: Running, reason: NonNullable<Running["reason"]>) =>
@@ -222,6 +235,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         return value === completed ? undefined : { result: yield* encode(kind.result, value) }
       }).pipe(Effect.timeoutOrElse({ duration: kind.timeout, orElse: () => Effect.fail(new TookTooLong()) }))
       const exit = yield* Effect.exit(Effect.interruptible(work))
+      leaveSlot(job)
       if (Exit.isSuccess(exit)) {
         if (exit.value === undefined) return "succeeded" as const
         return (yield* completions({ ...ending(job), ...exit.value })) ? ("succeeded" as const) : yield* new Lost()
@@ -279,6 +293,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       Effect.provideService(CurrentRequest, { requestId: claimed.requestId, principal: claimed.principal, route: null }),
       Effect.ensuring(
         Effect.suspend(() => {
+          leaveSlot(job)
           running.delete(job.id)
           return Effect.all([Metric.update(runningHere, running.size), changed.open, running.size === 0 ? empty.open : Effect.void])
         })
@@ -290,8 +305,9 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       const registered = handlers.get(claimed.kind)
       if (registered === undefined) return yield* Effect.die(new Error(`claimed a job of the unknown kind ${claimed.kind}`))
       const { claim, id, kind, progress } = claimed
-      const job: Running = { id, claim, kind, progress, untold: undefined, fiber: yield* Deferred.make<Fiber.Fiber<void>>() }
+      const job: Running = { id, claim, kind, progress, isBusy: true, untold: undefined, fiber: yield* Deferred.make<Fiber.Fiber<void>>() }
       running.set(job.id, job)
+      takeSlot(job)
       yield* empty.close
       // Interrupted by name only, so that the reason is known: the scope's end comes after `stop`.
       const fiber = yield* Effect.forkIn(execute(claimed, job, registered), jobs, { uninterruptible: true })
@@ -304,7 +320,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         .flatMap((kind) => handlers.get(kind) ?? [])
         .map((registered) => ({ kind: registered.kind.name, most: free(registered) }))
         .filter(({ most }) => most > 0)
-      const limit = Math.min(offer.limit, concurrency - running.size)
+      const limit = Math.min(offer.limit, freeInAll())
       if (wanted.length === 0 || limit <= 0) return 0
       const found = yield* repo.claim({ kinds: wanted, limit, worker, leaseMs })
       yield* Effect.forEach(found, begin, { discard: true })
@@ -318,7 +334,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     const round = Effect.gen(function* () {
       yield* changed.close
       const able = [...handlers.values()].filter((registered) => free(registered) > 0)
-      const limit = concurrency - running.size
+      const limit = freeInAll()
       if (able.length === 0 || limit <= 0) return yield* changed.await
       const offer = yield* Effect.raceFirst(
         consumer.next({ kinds: able.map(({ kind }) => kind.name), limit }),
