@@ -427,18 +427,20 @@ layer(webbed, options)("the icon of a website", (it) => {
     })
   )
 
-  it.effect("is fetched once for 32 edits at once, of the website that the last of them has left", () =>
+  it.effect("is kept once after 32 edits at once, of the website that the last of them has left, again and again", () =>
     Effect.gen(function* () {
       const { pages, url } = yield* Web
       pages.set("/a", sends(yield* iconAt("/a.png", red)))
       pages.set("/b", sends(yield* iconAt("/b.png", green)))
       const id = yield* newSeller()
-      const answers = yield* inParallel(32, (n) => send("PATCH", `/api/sellers/${id}`, { website: `${url}/${n % 2 === 0 ? "a" : "b"}` }))
-      assert.deepStrictEqual(tally(answers), { 200: 32 })
-      yield* idle
-      const { body } = yield* get(`/api/sellers/${id}`)
-      assert.deepStrictEqual(yield* looks(id), ["image/webp", 40, 40, [...(body.website.endsWith("a") ? red : green)]])
-      assert.deepStrictEqual(yield* kept, { logos: 1, objects: 1 })
+      for (let round = 0; round < 6; round++) {
+        const answers = yield* inParallel(32, (n) => send("PATCH", `/api/sellers/${id}`, { website: `${url}/${n % 2 === 0 ? "a" : "b"}` }))
+        assert.deepStrictEqual(tally(answers), { 200: 32 })
+        yield* idle
+        const { body } = yield* get(`/api/sellers/${id}`)
+        assert.deepStrictEqual(yield* looks(id), ["image/webp", 40, 40, [...(body.website.endsWith("a") ? red : green)]])
+        assert.deepStrictEqual(yield* kept, { logos: 1, objects: 1 })
+      }
       assert.deepStrictEqual(yield* faults, [])
     })
   )

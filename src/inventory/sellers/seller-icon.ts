@@ -5,7 +5,7 @@ import { SellerId } from "./seller.ts"
 /** Fetches the icon of a seller's website, once. */
 export const iconKind = jobKind({
   name: "inventory.seller.icon",
-  payload: Schema.Struct({ sellerId: SellerId }),
+  payload: Schema.Struct({ sellerId: SellerId, website: Schema.String }),
   result: Schema.Struct({ found: Schema.Boolean }),
   priority: "background",
   timeout: Duration.minutes(2)

@@ -48,6 +48,7 @@ export class SellerLogos extends Context.Service<
     readonly wantIcon: (seller: Seller) => Effect.Effect<void, never, Transaction>
     readonly fetchIcon: (
       id: SellerId,
+      website: string,
       run: JobRun<Fetched>
     ) => Effect.Effect<Fetched | Completed, LinkUnreachable | StorageUnavailable, Scope.Scope>
     /** Holds what the seller shows. To be called before the seller is locked. */
@@ -153,14 +154,21 @@ export class SellerLogos extends Context.Service<
 
         wantIcon: Effect.fn("SellerLogos.wantIcon")(function* ({ id, website }) {
           if (website === null) return
-          // Another website is another job: one that runs already may have read the old one.
-          yield* jobs.enqueue(iconKind, { sellerId: id }, { key: `${id} ${website}`, entity: { type: "seller", id: String(id) } })
+          // Another website is another job: one that runs already looks at the old one.
+          yield* jobs.enqueue(iconKind, { sellerId: id, website }, { key: `${id} ${website}`, entity: { type: "seller", id: String(id) } })
         }),
 
-        fetchIcon: Effect.fn("SellerLogos.fetchIcon")(function* (id, run) {
-          const website = Option.getOrNull(yield* sellers.find(id))?.website ?? null
-          if (website === null) return { found: false }
-          if (Option.isSome(yield* logos.icon(id, website))) return { found: true }
+        fetchIcon: Effect.fn("SellerLogos.fetchIcon")(function* (id, website, run) {
+          const isOfItsWebsite = (seller: Option.Option<Seller>) => Option.isSome(seller) && seller.value.website === website
+          // Ends in the transaction that looks: whoever comes back to this website later asks for another job.
+          const isDone = yield* db.transaction(
+            Effect.gen(function* () {
+              if (!isOfItsWebsite(yield* sellers.lock(id))) return yield* run.complete({ found: false })
+              if (Option.isSome(yield* logos.icon(id, website))) return yield* run.complete({ found: true })
+              return undefined
+            })
+          )
+          if (isDone !== undefined) return isDone
           const picture = yield* capture.icon(website, iconSize)
           if (picture === null) return { found: false }
           const { bytes, mediaType } = picture
@@ -168,7 +176,7 @@ export class SellerLogos extends Context.Service<
           const completed = yield* objects.store({ staged, bucket: "images", mediaType }, (object) =>
             Effect.gen(function* () {
               const before = yield* sellers.lock(id)
-              if (Option.isNone(before) || before.value.website !== website) {
+              if (Option.isNone(before) || !isOfItsWebsite(before)) {
                 yield* objects.release([object.id])
                 return yield* run.complete({ found: false })
               }

@@ -5,7 +5,7 @@ import { SellerLogos } from "./seller-logos.service.ts"
 
 export const SellersJobs = jobHandler(
   iconKind,
-  Effect.fnUntraced(function* ({ sellerId }, run) {
-    return yield* (yield* SellerLogos).fetchIcon(sellerId, run)
+  Effect.fnUntraced(function* ({ sellerId, website }, run) {
+    return yield* (yield* SellerLogos).fetchIcon(sellerId, website, run)
   }, Effect.scoped)
 ).pipe(Layer.provide(SellerLogos.layer))
