@@ -3,7 +3,9 @@ import { Server as NetServer, type Socket } from "node:net"
 import { Effect, Latch, Schedule } from "effect"
 
 const calm = 25
-const patience = 500
+const patience = 1500
+const atMost = 3000
+const glance = 0.5
 const linger = 1000
 
 interface Connection {
@@ -49,11 +51,14 @@ export const drainable = (server: Server) => {
     const began = performance.now()
     const look = () => {
       const before = arrivals
-      // Between a timer and an immediate lies one poll, which would have brought a connection from the queue.
+      const since = performance.now()
+      // Between a timer and an immediate lies one poll, which would have brought a connection from the queue. One that comes after it
+      // is reset: what took longer than a glance does not count, be it other work of the poll or of the machine.
       setImmediate(() => {
         const now = performance.now()
-        const isCalm = arrivals === before && now - Math.max(lastArrival, began) >= calm
-        if (!isCalm && now - began < patience) return void setTimeout(look, 1)
+        const nobodyCame = arrivals === before && now - since < glance
+        const isCalm = now - Math.max(lastArrival, began) >= calm || now - began >= patience
+        if (!(nobodyCame && isCalm) && now - began < atMost) return void setTimeout(look, 1)
         // http.Server.close would end idle connections at once, also one on which a request is on its way already.
         NetServer.prototype.close.call(server)
         holding = false
