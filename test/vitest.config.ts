@@ -1,11 +1,17 @@
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+import { LongestFirst } from "./support/sequencer.ts"
 
 export default defineConfig({
   test: {
     root: fileURLToPath(new URL("..", import.meta.url)),
     include: ["test/**/*.test.ts"],
-    exclude: ["test/services/**"],
+    exclude: ["test/services/**", "test/faults/**"],
+    sequence: { sequencer: LongestFirst },
+    // A process of ours that starts compiles for a second otherwise, and hundreds do.
+    env: { NODE_COMPILE_CACHE: join(tmpdir(), "partwright-compile-cache") },
     globalSetup: ["test/support/global-setup.ts"],
     // What a passed test logs is noise around one that failed.
     silent: "passed-only",

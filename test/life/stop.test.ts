@@ -7,7 +7,7 @@ import { connected } from "../support/postgres.ts"
 import { exchange, nextAnswer, rawConnection } from "../support/raw-http.ts"
 import { eventually, nothingRuns, processesAt, startServer, temporaryDirectory } from "../support/server-process.ts"
 import { untilBlocked } from "../support/stock-rows.ts"
-import { databaseIn, furnish, quantityNow } from "./workshop.ts"
+import { databaseIn, furnish, quantityNow } from "../support/workshop.ts"
 
 const healthz: Call = { method: "GET", path: "/healthz" }
 const inOrder = { code: 0, signal: null }

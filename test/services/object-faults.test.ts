@@ -4,11 +4,23 @@ import { DeleteBucketPolicyCommand, PutBucketPolicyCommand, S3Client } from "@aw
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { inject } from "vitest"
-import { ask, clean, command, documentsOn, download, newPartOn, ours, quiet, uncounted, uploadTo, verify } from "../life/workshop-files.ts"
 import { image, largePdf } from "../support/files.ts"
 import { objectFaults } from "../support/object-faults-suite.ts"
 import { eventually, startServer, temporaryDirectory } from "../support/server-process.ts"
 import { slowWire } from "../support/slow-wire.ts"
+import {
+  ask,
+  clean,
+  command,
+  documentsOn,
+  download,
+  newPartOn,
+  ours,
+  quiet,
+  uncounted,
+  uploadTo,
+  verify
+} from "../support/workshop-files.ts"
 import { ceph } from "./ceph.ts"
 
 const running = Effect.promise(() => ceph(inject("cephHome")))

@@ -1,12 +1,15 @@
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
-// The suite of the features once more, on an outside PostgreSQL 15, and what needs other real programs. What is left out here
-// starts an embedded database itself, or needs none.
+// The suite of the features once more, on an outside PostgreSQL 15, what needs other real programs, and the faults that take long. What
+// is left out here starts an embedded database itself, or needs none.
 export default defineConfig({
   test: {
     root: fileURLToPath(new URL("../..", import.meta.url)),
-    include: ["test/inventory/**/*.test.ts", "test/platform/**/*.test.ts", "test/services/**/*.test.ts"],
+    include: ["test/inventory/**/*.test.ts", "test/platform/**/*.test.ts", "test/services/**/*.test.ts", "test/faults/**/*.test.ts"],
+    env: { NODE_COMPILE_CACHE: join(tmpdir(), "partwright-compile-cache") },
     exclude: ["test/platform/embedded-postgres.test.ts", "test/platform/object-store*.test.ts"],
     globalSetup: [
       "test/services/outside-postgres.ts",

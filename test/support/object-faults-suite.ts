@@ -4,12 +4,12 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { SqlClient } from "effect/sql"
-import { databaseIn } from "../life/workshop.ts"
-import { ask, clean, documentsOn, download, newPartOn, quiet, uploadTo, verify } from "../life/workshop-files.ts"
 import { image, largePdf } from "./files.ts"
 import { connected } from "./postgres.ts"
 import { eventually, nothingRuns, startServer, temporaryDirectory } from "./server-process.ts"
 import { untilBlocked } from "./stock-rows.ts"
+import { databaseIn } from "./workshop.ts"
+import { ask, clean, documentsOn, download, newPartOn, quiet, uploadTo, verify } from "./workshop-files.ts"
 
 /** Every commit that makes an object waits for this lock. */
 const gate = 4711

@@ -5,7 +5,7 @@ import { image, largePdf } from "../support/files.ts"
 import { nextAnswer, rawConnection } from "../support/raw-http.ts"
 import { eventually, startServer, temporaryDirectory } from "../support/server-process.ts"
 import { filesSeenBy, onSmallDisk, oursBeside } from "../support/small-disk.ts"
-import { ask, clean, command, documentsOn, newPartOn, ours, quiet, type Sent, uncounted, uploadTo } from "./workshop-files.ts"
+import { ask, clean, command, documentsOn, newPartOn, ours, quiet, type Sent, uncounted, uploadTo } from "../support/workshop-files.ts"
 
 /** A server with files in a data directory of its own, in which a folder is a small disk. */
 const fresh = (small?: { readonly folder: string; readonly megabytes: number }, env: Record<string, string> = {}) =>

@@ -2,9 +2,9 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
-import { ask, type Call } from "../support/clients.ts"
-import { ledgerFaults } from "../support/inventory.ts"
-import { connected, type Database } from "../support/postgres.ts"
+import { ask, type Call } from "./clients.ts"
+import { ledgerFaults } from "./inventory.ts"
+import { connected, type Database } from "./postgres.ts"
 
 const created = (port: number, path: string, body: unknown) =>
   Effect.map(ask(port, { method: "POST", path, body }), (answer) => {

@@ -5,8 +5,8 @@ import { SqlClient } from "effect/sql"
 import { importForm } from "../support/imports.ts"
 import { connected } from "../support/postgres.ts"
 import { eventually, nothingRuns, startServer, temporaryDirectory } from "../support/server-process.ts"
-import { assertLedgerIsRight, databaseIn } from "./workshop.ts"
-import { ask, clean, verify } from "./workshop-files.ts"
+import { assertLedgerIsRight, databaseIn } from "../support/workshop.ts"
+import { ask, clean, verify } from "../support/workshop-files.ts"
 
 const rows = 8000
 const header = "manufacturerCode,description,boxNo,locNo,quantity\n"

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process"
 import { createHash } from "node:crypto"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
-import { eventually, root } from "../support/server-process.ts"
+import { eventually, root } from "./server-process.ts"
 
 export interface Sent {
   readonly status: number
