@@ -7,10 +7,23 @@ import { layerAmqp, layerQueue } from "#platform/jobs/queue.amqp.ts"
 import { Queue } from "#platform/jobs/queue.ts"
 import { Metrics } from "#platform/telemetry/metrics.ts"
 import { freshDatabase } from "../support/postgres.ts"
+import type { Engine } from "../support/workers.ts"
 import { connectionOf } from "../support/world.ts"
 import { rabbitmq } from "./rabbitmq.ts"
 
 export const running = Effect.promise(() => rabbitmq(inject("rabbitmqHome")))
+
+/** A virtual host that is nobody else's, as the environment of a server names it, with no more rights than a server needs. */
+export const onVirtualHost = (name: string): Engine => {
+  const made = Effect.gen(function* () {
+    const { control, url } = yield* running
+    yield* Effect.promise(() => control("add_vhost", name))
+    const [configure, write, read] = ["^partwright\\.", "^(partwright\\.|amq\\.default$)", "^partwright\\."]
+    yield* Effect.promise(() => control("set_permissions", "-p", name, "guest", configure, write, read))
+    return { AMQP_URL: `${url}/${name}` }
+  })
+  return Effect.runSync(Effect.cached(made))
+}
 
 /** Its queue is nobody else's: all tests share one broker. */
 export const freshKind = () => `test.${randomUUID().slice(0, 8)}`

@@ -6,12 +6,12 @@ import { Db, run } from "#platform/db/db.ts"
 import { Events } from "#platform/events/events.service.ts"
 import { JobHandlers, jobHandler } from "#platform/jobs/handlers.ts"
 import { jobKind } from "#platform/jobs/job-kind.ts"
-import { layerPostgres } from "#platform/jobs/queue.postgres.ts"
+import { QueueLayer } from "#platform/jobs/jobs.layer.ts"
 import { Runner } from "#platform/jobs/runner.ts"
 import { Application } from "../../src/server.ts"
 
 /** A process that runs jobs of one kind up to a point, says so, and stays there until it is killed. */
-const [connection = "", name = "", where = ""] = process.argv.slice(2)
+const [connection = "", name = "", where = "", env = "{}"] = process.argv.slice(2)
 
 const kind = jobKind({ name, payload: Schema.Struct({ script: Schema.String }), result: Schema.Int })
 
@@ -43,9 +43,9 @@ const Handler = jobHandler(kind, (_, job) =>
 await Layer.launch(
   Runner.layerNoDeps({ concurrency: 1, lease: Duration.seconds(1) }).pipe(
     Layer.provideMerge(Handler),
-    Layer.provide([layerPostgres, Events.layer, JobHandlers.layer]),
+    Layer.provide([QueueLayer, Events.layer, JobHandlers.layer]),
     Layer.provideMerge(Application(JSON.parse(connection))),
-    Layer.provideMerge(AppConfig.fromEnv({})),
+    Layer.provideMerge(AppConfig.fromEnv(JSON.parse(env))),
     Layer.provideMerge(NodeServices.layer)
   )
 ).pipe(Effect.runPromise)

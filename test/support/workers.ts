@@ -6,8 +6,8 @@ import { Db } from "#platform/db/db.ts"
 import { Events } from "#platform/events/events.service.ts"
 import { JobHandlers, jobHandler } from "#platform/jobs/handlers.ts"
 import { type Completed, type HandlerError, type JobKind, type JobRun, jobKind } from "#platform/jobs/job-kind.ts"
+import { QueueLayer } from "#platform/jobs/jobs.layer.ts"
 import { type EnqueueOptions, Jobs } from "#platform/jobs/jobs.service.ts"
-import { layerPostgres } from "#platform/jobs/queue.postgres.ts"
 import { Runner } from "#platform/jobs/runner.ts"
 import { Application } from "../../src/server.ts"
 import { scratchFolder } from "./files.ts"
@@ -42,6 +42,11 @@ export const scriptedJobs = (...kinds: ReadonlyArray<ScriptedKind>) =>
     )
   )
 
+/** The environment variables by which a process learns which engine brings jobs to its workers. */
+export type Engine = Effect.Effect<Record<string, string>>
+
+export const embedded: Engine = Effect.succeed({})
+
 let named = 0
 /** A payload under which jobs do this. */
 export const script = (work: Script) => {
@@ -59,31 +64,32 @@ export const enqueue = <Payload, Result>(kind: JobKind<Payload, Result>, payload
   })
 
 /** All that a process stands on which neither answers requests nor works. */
-export const applicationOn = (database: Database) =>
+export const applicationOn = (database: Database, env: Record<string, string> = {}) =>
   Layer.unwrap(
     Effect.map(scratchFolder, (DATA_DIR) =>
       Application(connectionOf(database)).pipe(
-        Layer.provideMerge(AppConfig.fromEnv({ DATA_DIR })),
+        Layer.provideMerge(AppConfig.fromEnv({ DATA_DIR, ...env })),
         Layer.provideMerge(NodeServices.layer),
         Layer.fresh
       )
     )
   )
 
-interface WorkerOptions {
+export interface WorkerOptions {
   readonly kinds: ReadonlyArray<ScriptedKind>
   readonly concurrency?: number
   readonly lease?: Duration.Input
+  readonly env?: Record<string, string>
 }
 
 /** Another process that works on the database, as far as the database sees, until the scope closes or it is told to stop. */
-export const workerOn = (database: Database, { concurrency = 4, kinds, lease = "1 second" }: WorkerOptions) =>
+export const workerOn = (database: Database, { concurrency = 4, env = {}, kinds, lease = "1 second" }: WorkerOptions) =>
   Effect.gen(function* () {
     const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
     const worker = Runner.layerNoDeps({ concurrency, lease: Duration.fromInputUnsafe(lease) }).pipe(
       Layer.provideMerge(scriptedJobs(...kinds)),
-      Layer.provide([layerPostgres, Events.layer, JobHandlers.layer]),
-      Layer.provideMerge(applicationOn(database)),
+      Layer.provide([QueueLayer, Events.layer, JobHandlers.layer]),
+      Layer.provideMerge(applicationOn(database, env)),
       Layer.fresh
     )
     const context = yield* Layer.build(worker).pipe(Scope.provide(scope))
