@@ -4,14 +4,15 @@ import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 import { LongestFirst } from "./support/sequencer.ts"
 
+// A process that starts compiles for a second otherwise, and hundreds do: those of vitest and those of the tests.
+process.env.NODE_COMPILE_CACHE ??= join(tmpdir(), "partwright-compile-cache")
+
 export default defineConfig({
   test: {
     root: fileURLToPath(new URL("..", import.meta.url)),
     include: ["test/**/*.test.ts"],
     exclude: ["test/services/**", "test/faults/**"],
     sequence: { sequencer: LongestFirst },
-    // A process of ours that starts compiles for a second otherwise, and hundreds do.
-    env: { NODE_COMPILE_CACHE: join(tmpdir(), "partwright-compile-cache") },
     globalSetup: ["test/support/global-setup.ts"],
     // What a passed test logs is noise around one that failed.
     silent: "passed-only",

@@ -5,7 +5,7 @@ import sharp from "sharp"
 import { faults, spooled } from "../support/documents-suite.ts"
 import { image, pdf } from "../support/files.ts"
 import { forEver, webServer } from "../support/internet.ts"
-import { get, inParallel, newPart, post, tally } from "../support/inventory.ts"
+import { get, inParallel, newPart, post } from "../support/inventory.ts"
 import { sends, Web, webbed } from "../support/web.ts"
 import { Http } from "../support/world.ts"
 
@@ -187,28 +187,6 @@ layer(webbed, { excludeTestServices: true, timeout: "60 seconds" })("a link", (i
       assert.deepStrictEqual(yield* faults, [])
       assert.deepStrictEqual(yield* spooled, [])
     }).pipe(Effect.scoped)
-  )
-
-  it.effect(
-    "to a server that never answers, or never ends, is given up after half a minute",
-    () =>
-      Effect.gen(function* () {
-        const { pages, url } = yield* Web
-        const id4 = yield* newPart()
-        pages.set("/silent", () => {})
-        pages.set("/stopped", (_, response) => void response.writeHead(200, { "content-type": "text/html" }).write("<title>Half"))
-        pages.set("/drop", (_, response) => {
-          const timer = setInterval(() => response.write(" "), 50)
-          response.on("close", () => clearInterval(timer))
-        })
-        const answers = yield* Effect.forEach(["/silent", "/stopped", "/drop"], (path) => link(id4, { url: url + path }), {
-          concurrency: "unbounded"
-        })
-        assert.deepStrictEqual(tally(answers), { "422 link-unreachable": 3 })
-        assert.deepStrictEqual(yield* spooled, [])
-        assert.deepStrictEqual((yield* get(`/api/parts/${id4}/documents`)).body.items, [])
-      }),
-    60_000
   )
 
   it.effect("is kept once under an Idempotency-Key, by 32 callers at once", () =>

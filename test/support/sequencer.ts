@@ -4,7 +4,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node"
 export class LongestFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>) {
     const sorted = await super.sort(files)
-    const isLong = ({ moduleId }: TestSpecification) => /\/test\/life\/|-command\.test|-commands\.test|link-capture/u.test(moduleId)
+    const isLong = ({ moduleId }: TestSpecification) => /\/test\/life\/|-command\.test|-commands\.test/u.test(moduleId)
     return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
   }
 }
