@@ -7,14 +7,14 @@ import { type Connection, Db } from "#platform/db/db.ts"
 import { Events } from "#platform/events/events.service.ts"
 import { JobHandlers, jobHandler } from "#platform/jobs/handlers.ts"
 import { jobKind } from "#platform/jobs/job-kind.ts"
+import { QueueLayer } from "#platform/jobs/jobs.layer.ts"
 import { JobsRepo } from "#platform/jobs/jobs.repo.ts"
 import { Jobs } from "#platform/jobs/jobs.service.ts"
-import { layerPostgres } from "#platform/jobs/queue.postgres.ts"
 import { Runner } from "#platform/jobs/runner.ts"
 import { Application } from "../../src/server.ts"
 import { median } from "./figures.ts"
 
-/** Empty jobs on the embedded queue. Prints what it measured as one line of JSON. */
+/** Empty jobs, by the engine that the environment names. Prints what it measured as one line of JSON. */
 const [connection = "", concurrencyText = "", countText = "", ...extra] = process.argv.slice(2)
 const concurrency = Number(concurrencyText)
 const count = Number(countText)
@@ -39,13 +39,13 @@ const Handlers = jobHandler(empty, () =>
 )
 
 const Process = Application(JSON.parse(connection) as Connection).pipe(
-  Layer.provideMerge(AppConfig.fromEnv({ LOG_LEVEL: "none" })),
+  Layer.provideMerge(AppConfig.fromEnv({ LOG_LEVEL: "none", JOB_CONCURRENCY: concurrencyText, AMQP_URL: process.env.AMQP_URL ?? "" })),
   Layer.provideMerge(NodeServices.layer),
   Layer.provideMerge(Logger.layer([]))
 )
 const Worker = Runner.layerNoDeps({ concurrency, lease: Duration.seconds(20) }).pipe(
   Layer.provideMerge(Handlers),
-  Layer.provide([layerPostgres, Events.layer, JobHandlers.layer])
+  Layer.provide([QueueLayer, Events.layer, JobHandlers.layer])
 )
 
 const ask = (kind: typeof empty, many: number) =>
@@ -87,6 +87,9 @@ const throughput = Effect.gen(function* () {
   const rateOf = (from: number, to: number) => ((to - from) / ((startedAt[to - 1] ?? 0) - (startedAt[from] ?? 0))) * 1000
   return { perSecond: target / seconds, first: rateOf(0, target / 10), last: rateOf(target - target / 10, target) }
 })
+
+/** Does what others have asked for, together with others, until nothing is left. */
+const share = Effect.asVoid(untilEmpty).pipe(Effect.provide(Worker), Effect.scoped, Effect.as({}))
 
 /** From the call that asks for a job to the first line of its handler; in the same process, or asked for by another. */
 const latency = Effect.gen(function* () {
@@ -136,7 +139,10 @@ const claims = Effect.gen(function* () {
   return figures
 })
 
-const measure = extra.includes("claims") ? claims : extra.includes("latency") ? latency : throughput
+const asked = Effect.as(ask(empty, count), {})
+
+const measures = { asked, claims, latency, share, throughput }
+const measure = measures[(Object.keys(measures) as Array<keyof typeof measures>).find((name) => extra.includes(name)) ?? "throughput"]
 const figures = await Effect.runPromise(
   (measure as Effect.Effect<unknown, unknown, Effect.Services<typeof claims>>).pipe(
     Effect.withTracerEnabled(false),

@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { AppConfig } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
-import { layerClient } from "#platform/db/db.ts"
+import { type Connection, layerClient } from "#platform/db/db.ts"
 import { median } from "./figures.ts"
 import { finished } from "./processes.ts"
 
@@ -11,30 +11,52 @@ interface Print {
   readonly rounds: number
 }
 
+type Program = "job-runner" | "graphile-runner"
 type Figures = Readonly<Record<string, number>>
 
 const ms = (n = 0) => `${n.toFixed(1)} ms`
 const perSecond = (n = 0) => `${Math.round(n)}/s`
 
-/** The embedded queue beside graphile-worker: empty jobs, by turns, each in a process and a database of its own on the same server. */
+const jobsByBroker = 20_000
+
+/** Jobs that ended in a second, as the database knows it: the start of the processes does not count. */
+const rateIn = (connection: Connection) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const [found] = yield* sql<{ readonly rate: number }>`
+      select (count(*) / extract(epoch from max(finished_at) - min(started_at)))::float8 as rate from jobs where state = 'succeeded'`
+    return found?.rate ?? 0
+  }).pipe(Effect.provide(layerClient(connection, { maxConnections: 2 })), Effect.orDie)
+
+/**
+ * Both engines beside graphile-worker: empty jobs, by turns, each in processes and a database of their own on the same server. The second
+ * one is measured when AMQP_URL names a RabbitMQ.
+ */
 export const jobs = async ({ note, rounds }: Print, env: Record<string, string>) => {
+  const { AMQP_URL = "" } = process.env
   const measured = (connection: object) => {
     let databases = 0
-    return (program: "job-runner" | "graphile-runner", ...args: ReadonlyArray<string | number>) =>
+    const onDatabase = <A>(use: (database: object) => Effect.Effect<A>) =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const database = `bench_jobs_${process.pid}_${++databases}`
         yield* sql`create database ${sql(database)}`
-        const { output } = yield* Effect.promise(() =>
-          finished(`test/bench/${program}.ts`, [JSON.stringify({ ...connection, database }), ...args.map(String)], {})
-        )
+        const measured = yield* use({ ...connection, database })
         yield* sql`drop database ${sql(database)} with (force)`
+        return measured
+      })
+    const ran = (program: Program, database: object, env: Record<string, string>, ...args: ReadonlyArray<string | number>) =>
+      Effect.promise(async () => {
+        const { output } = await finished(`test/bench/${program}.ts`, [JSON.stringify(database), ...args.map(String)], env)
         return JSON.parse(output.trim().split("\n").at(-1) ?? "") as Figures
       })
+    const alone = (program: Program, ...args: ReadonlyArray<string | number>) =>
+      onDatabase((database) => ran(program, database, { AMQP_URL: "" }, ...args))
+    return { alone, onDatabase, ran }
   }
   const work = Effect.gen(function* () {
     const { connection } = yield* connect("command")
-    const measure = measured(connection)
+    const { alone: measure, onDatabase, ran } = measured(connection)
     const medians = (key: string, all: ReadonlyArray<Figures>) => median(all.map((figures) => figures[key] ?? 0))
     yield* Effect.gen(function* () {
       for (const concurrency of [10, 50]) {
@@ -67,6 +89,23 @@ export const jobs = async ({ note, rounds }: Print, env: Record<string, string>)
         const { p50, p95, p99 } = yield* measure(program, 10, 500, ...args)
         note(what, `p50 ${ms(p50)}, p95 ${ms(p95)}, p99 ${ms(p99)}`, program === "job-runner" ? "p50 ≤ 5 ms, p95 ≤ 15 ms" : "")
       }
+      if (AMQP_URL === "") return note("jobs by way of RabbitMQ", "not measured without AMQP_URL", "≥ 3000/s")
+      const rates: Array<number> = []
+      for (let round = 0; round < rounds; round++) {
+        rates.push(
+          yield* onDatabase((database) =>
+            Effect.gen(function* () {
+              yield* ran("job-runner", database, { AMQP_URL: "" }, 1, jobsByBroker, "asked")
+              const worker = ran("job-runner", database, { AMQP_URL }, 50, jobsByBroker, "share")
+              yield* Effect.all([worker, worker], { concurrency: 2 })
+              return yield* rateIn(database as typeof connection)
+            })
+          )
+        )
+      }
+      note("jobs by way of RabbitMQ, 2 workers of 50", `${perSecond(median(rates))} from the first start to the last end`, "≥ 3000/s")
+      const { p50, p95, p99 } = yield* onDatabase((database) => ran("job-runner", database, { AMQP_URL }, 10, 500, "latency", "apart"))
+      note("job asked for to its start by way of RabbitMQ", `p50 ${ms(p50)}, p95 ${ms(p95)}, p99 ${ms(p99)}`, "p50 ≤ 10 ms")
     }).pipe(Effect.provide(layerClient(connection, { maxConnections: 2, statementTimeout: "5 minutes" })))
   })
   await Effect.runPromise(work.pipe(Effect.scoped, Effect.provide(AppConfig.fromEnv(env))))
