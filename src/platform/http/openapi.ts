@@ -6,7 +6,7 @@ import { registry } from "./problems.ts"
 
 type Json = Record<string, unknown>
 type Parameter = { in: string; name: string; schema: Json; description?: unknown; example?: unknown }
-type Response = { description: string; content?: Record<string, { schema: Json }> }
+type Response = { description: string; content?: Record<string, { schema: Json }>; headers?: Record<string, Json> }
 type Operation = {
   parameters: Array<Parameter>
   responses: Record<string, Response>
@@ -44,6 +44,7 @@ export const complete =
         if (example?.form !== undefined) {
           operation["x-codeSamples"] = [{ lang: "Shell", label: "curl", source: curlOf(endpoint.method, example.path, example.form) }]
         }
+        addDownload(operation)
         for (const code of ofEvery) addProblem(operation, code)
         if (operation.requestBody === undefined) removeProblem(operation, "malformed-json")
         else for (const code of ofBodies) addProblem(operation, code)
@@ -68,7 +69,8 @@ const tidied = (generated: Document) => {
     if (typeof value !== "object" || value === null) return value
     const { $ref, ...schema } = value as Json
     if (typeof $ref !== "string") {
-      return Object.fromEntries(Object.entries(withoutBounds(schema)).map(([key, inner]) => [key, walk(inner)]))
+      const { "x-effect-stream": _, ...plain } = withoutBounds(schema)
+      return Object.fromEntries(Object.entries(plain).map(([key, inner]) => [key, walk(inner)]))
     }
     const target = $ref.slice(refTo("").length)
     const name = nameFor(target)
@@ -119,6 +121,15 @@ const withoutNull = ({ anyOf, ...schema }: Json): Json => {
 const described = (parameter: Parameter, type: Json | undefined): Parameter => {
   const { description = parameter.schema.description, ...schema } = type ?? parameter.schema
   return { ...parameter, ...(description === undefined ? {} : { description }), schema }
+}
+
+/** Answers of a download besides the whole of it, see `download.ts`. */
+const addDownload = (operation: Operation) => {
+  const whole = operation.responses["200"]
+  if (whole?.content?.["application/octet-stream"] === undefined) return
+  const range = { schema: { type: "string" }, required: true }
+  operation.responses["206"] = { ...whole, description: "The part that Range asks for", headers: { "content-range": range } }
+  operation.responses["304"] = { description: "What If-None-Match names is still the same" }
 }
 
 const addExample = (operation: Operation, template: string, { body, form, path: requested }: Example) => {
