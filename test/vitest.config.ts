@@ -19,7 +19,7 @@ export default defineConfig({
     pool: "forks",
     // Dozens of callers at once are normal in these tests: more files beside each other would starve them.
     maxWorkers: 2,
-    testTimeout: 60_000,
+    testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000
   }
