@@ -4,7 +4,7 @@ import { AppConfig } from "#platform/config.ts"
 import { connect } from "#platform/db/connect.ts"
 import { Listener, layer as Listening } from "#platform/http/listen.ts"
 import { QueueLayer } from "#platform/jobs/jobs.layer.ts"
-import { Runner } from "#platform/jobs/runner.ts"
+import { jobsShareOfGrace, Runner } from "#platform/jobs/runner.ts"
 import { Lifecycle } from "#platform/system/lifecycle.ts"
 import { httpTracing, layer as Otlp } from "#platform/telemetry/otlp.ts"
 import { Application, serve, serveProbes, Work } from "./server.ts"
@@ -48,7 +48,7 @@ export const server = (role: ServerRole) => (signal: Effect.Effect<string>) =>
     yield* Effect.logInfo(`stopping after ${Exit.isSuccess(reason) ? reason.value : "the end of the database"}`)
     // Jobs end while requests are still served, and may take as long as those.
     const runner = Context.getOption(context, Runner)
-    const jobsEnd = Option.isNone(runner) ? Effect.void : runner.value.stop(Duration.millis(by(0.5) - (yield* now)))
+    const jobsEnd = Option.isNone(runner) ? Effect.void : runner.value.stop(Duration.millis(by(jobsShareOfGrace) - (yield* now)))
     const jobs = yield* Effect.forkDetach(step("every job has ended or waits again", by(0.65), jobsEnd))
     yield* Effect.sleep(shutdownDelay)
     yield* beginDrain

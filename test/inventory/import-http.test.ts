@@ -8,16 +8,17 @@ import { faults } from "../support/documents-suite.ts"
 import { type Fields, imported, reportLines, sendForm, sendImport, startImport } from "../support/imports.ts"
 import { get, inParallel, ledgerFaults, newBox, newPart, post, stockOf, tally } from "../support/inventory.ts"
 import { jobEnded, jobNow, untilJob } from "../support/jobs.ts"
+import { eventually } from "../support/server-process.ts"
 import { untilBlocked } from "../support/stock-rows.ts"
 import { Http, world } from "../support/world.ts"
 
 const fixture = readFileSync(new URL("fixtures/workshop.csv", import.meta.url))
 const everything = { createTypes: "true", createSellers: "true", createBoxes: "true" }
 
-/** Everything that an import can leave behind, once those before have let go of their files. */
+/** Everything that an import can leave behind, once those before have let go of their files, which those that failed do not. */
 const traces = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  yield* sql`select from imports where file_id is not null`.pipe(
+  yield* sql`select from imports i join jobs j on j.id = i.job_id where i.file_id is not null and j.state <> 'failed'`.pipe(
     Effect.repeat({ until: ({ length }) => length === 0, schedule: Schedule.spaced("10 millis") })
   )
   const tables = ["parts", "part_types", "sellers", "boxes", "part_locations", "stock_operations", "objects", "imports", "import_batches"]
@@ -202,23 +203,40 @@ HALF-3,=1+1,Half type,ten,1,1,\0
         {
           line: 4,
           problems: [
-            { column: "pinCount", reason: "Expected a whole number" },
-            { column: "quantity", reason: "Expected a whole number" }
+            { column: "pinCount", reason: "Expected a whole number, not below 0" },
+            { column: "quantity", reason: "Expected a whole number, not below 0" }
           ]
         }
       ])
       const lines = yield* reportLines(job.id)
       assert.strictEqual(lines.length, 3)
-      assert.strictEqual(lines[2], "4,rejected,,pinCount|quantity,pinCount: Expected a whole number; quantity: Expected a whole number")
-      // Its file is gone with its end, before anybody settles anything.
-      const sql = yield* SqlClient.SqlClient
-      assert.deepStrictEqual(yield* sql`select file_id from imports where job_id = ${job.id}::uuid`, [{ file_id: null }])
-      assert.deepStrictEqual(yield* since(before), { imports: 1, objects: 1 })
+      assert.strictEqual(
+        lines[2],
+        `4,rejected,,pinCount|quantity,"pinCount: Expected a whole number, not below 0; quantity: Expected a whole number, not below 0"`
+      )
+      assert.deepStrictEqual(yield* settle, { settled: 0, forgotten: 0 })
+      assert.deepStrictEqual(yield* since(before), { imports: 1, objects: 2 })
+    })
+  )
 
-      const again = yield* post(`/api/jobs/${job.id}/retry`, {})
-      assert.strictEqual(again.status, 200, again.text)
-      const retried = yield* jobEnded(job.id)
-      assert.deepStrictEqual([retried.state, retried.error, retried.result], [job.state, job.error, job.result])
+  it.effect("that failed is done when it is tried again and nothing stands in its way any more; until then it says so again", () =>
+    Effect.gen(function* () {
+      const before = yield* traces
+      const job = yield* imported("description,type\nLater,A type of tomorrow\n")
+      const retried = Effect.gen(function* () {
+        const again = yield* post(`/api/jobs/${job.id}/retry`, {})
+        assert.strictEqual(again.status, 200, again.text)
+        return yield* jobEnded(job.id)
+      })
+      assert.deepStrictEqual([job.state, job.error.code], ["failed", "rows-rejected"])
+      const failed = yield* retried
+      assert.deepStrictEqual([failed.state, failed.error, failed.result], [job.state, job.error, job.result])
+      assert.strictEqual((yield* post("/api/types", { name: "A type of tomorrow" })).status, 201)
+      const done = yield* retried
+      assert.deepStrictEqual([done.state, done.error, done.result.created], ["succeeded", null, 1])
+      assert.strictEqual((yield* reportLines(job.id))[0]?.slice(0, 9), "2,created")
+      yield* untilReleased(job.id)
+      assert.deepInclude(yield* since(before), { parts: 1, imports: 1, objects: 1 })
     })
   )
 
@@ -530,6 +548,36 @@ HALF-3,=1+1,Half type,ten,1,1,\0
           )
         yield* untilReleased(id)
       }
+      assert.deepStrictEqual(yield* ledgerFaults, [])
+      assert.deepStrictEqual(yield* faults, [])
+    })
+  )
+
+  it.effect("that failed for good in the middle, and is tried again, books every row once", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const { boxNo, csv, label } = yield* inTwoBatches("OUTAGE")
+      const id = yield* holding(
+        label,
+        Effect.gen(function* () {
+          const id = yield* startImport(csv, { atomic: "false", stockMode: "add" })
+          yield* untilFirstBatch(id)
+          // As when the store was away for all its attempts.
+          yield* sql`
+            update jobs set state = 'failed', claim = claim + 1, lease_until = null, finished_at = clock_timestamp(), attempt = max_attempts,
+              error = '{"code": "storage-unavailable", "detail": "Away."}'
+            where id = ${id}::uuid`
+          return id
+        })
+      )
+      yield* eventually("it has a report", get(`/api/inventory/imports/${id}/report`), ({ status }) => status === 200)
+      assert.strictEqual((yield* reportLines(id)).length, 500)
+      assert.strictEqual((yield* post(`/api/jobs/${id}/retry`, {})).status, 200)
+      const job = yield* jobEnded(id)
+      assert.deepStrictEqual([job.state, counts(job.result)], ["succeeded", { created: 500, updated: 1, unchanged: 0, rejected: 1 }])
+      assert.deepStrictEqual(yield* quantitiesIn(boxNo), Array(501).fill(1))
+      assert.strictEqual((yield* reportLines(id)).length, 502)
+      yield* untilReleased(id)
       assert.deepStrictEqual(yield* ledgerFaults, [])
       assert.deepStrictEqual(yield* faults, [])
     })

@@ -1,12 +1,14 @@
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
 import { ask, type Call } from "./clients.ts"
 import { drawsOf } from "./draws.ts"
-import { freshDatabase, urlOf } from "./postgres.ts"
+import { connected, freshDatabase, urlOf } from "./postgres.ts"
 import type { RawAnswer } from "./raw-http.ts"
 import { eventually, root, type Server, startProcess, startServer, temporaryDirectory } from "./server-process.ts"
 import type { Engine } from "./workers.ts"
+import { databaseIn } from "./workshop.ts"
 
 const inOrder = { code: 0, signal: null }
 const get = (port: number, path: string) => Effect.map(ask(port, { method: "GET", path }), ({ body }) => body)
@@ -207,6 +209,36 @@ export const killedJobsSuite = ({ alsoKilled = Effect.void, engine }: Misfortune
           const job = yield* untilState(again.port, id, "succeeded")
           assert.deepStrictEqual([job.attempt, job.error], [2, null])
           assert.deepStrictEqual((yield* told(again.port)).get(id), ["queued", "started", "queued", "started", "succeeded"])
+        }).pipe(Effect.scoped),
+      60_000
+    )
+
+    it.live(
+      "and a command that does what is due are both told to stop: the jobs wait again, at no attempt",
+      () =>
+        Effect.gen(function* () {
+          const DATA_DIR = join(yield* temporaryDirectory, "data")
+          const env = { DATA_DIR, JOB_CONCURRENCY: "2", SHUTDOWN_GRACE: "2s", ...(yield* engine) }
+          const server = yield* startServer({ env })
+          const ids = yield* probes(server.port, { count: 2, steps: 1, stepMs: 6000 })
+          for (const id of ids) yield* untilState(server.port, id, "running")
+          server.kill("SIGTERM")
+          assert.deepStrictEqual(yield* server.ended, inOrder)
+          const once = yield* startProcess({ command: [process.execPath, "src/main.ts", "jobs", "run-once"], env })
+          const running = Effect.suspend(() =>
+            connected(
+              databaseIn(DATA_DIR),
+              Effect.flatMap(SqlClient.SqlClient, (sql) => Effect.orDie(sql`select from jobs where state = 'running'`))
+            )
+          ).pipe(Effect.catchCause(() => Effect.succeed([])))
+          yield* eventually("both run", Effect.delay(running, 100), ({ length }) => length === 2, "40 seconds")
+          once.kill("SIGTERM")
+          assert.deepStrictEqual(yield* once.ended, inOrder)
+          const again = yield* startServer({ env })
+          for (const id of ids) {
+            const job = yield* untilState(again.port, id, "succeeded")
+            assert.deepStrictEqual([job.attempt, job.error], [1, null])
+          }
         }).pipe(Effect.scoped),
       60_000
     )

@@ -8,6 +8,7 @@ export const iconKind = jobKind({
   payload: Schema.Struct({ sellerId: SellerId, website: Schema.String }),
   result: Schema.Struct({ found: Schema.Boolean }),
   priority: "background",
+  maxAttempts: 3,
   timeout: Duration.minutes(2)
 })
 

@@ -5,7 +5,7 @@ import { Db, type Transaction } from "#platform/db/db.ts"
 import type { Download } from "#platform/http/download.ts"
 import { checkVersion, type IfMatch } from "#platform/http/preconditions.ts"
 import type { PayloadTooLarge, PreconditionFailed, StorageUnavailable, UnreadableFile } from "#platform/http/problems.ts"
-import type { Completed, JobRun } from "#platform/jobs/job-kind.ts"
+import { type Completed, JobFailure, type JobRun } from "#platform/jobs/job-kind.ts"
 import { Jobs } from "#platform/jobs/jobs.service.ts"
 import { Media } from "#platform/media/media.service.ts"
 import { UnsupportedMedia } from "#platform/media/media.ts"
@@ -13,7 +13,6 @@ import type { Staged } from "#platform/objects/object.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
 import { opening } from "#platform/objects/opening.ts"
 import { LinkCapture } from "../documents/capture.service.ts"
-import type { LinkUnreachable } from "../documents/capture.ts"
 import { type Seller, type SellerId, SellerLogoNotFound, SellerNotFound } from "./seller.ts"
 import { iconKind, iconSize } from "./seller-icon.ts"
 import { SellerLogosRepo } from "./seller-logos.repo.ts"
@@ -50,7 +49,7 @@ export class SellerLogos extends Context.Service<
       id: SellerId,
       website: string,
       run: JobRun<Fetched>
-    ) => Effect.Effect<Fetched | Completed, LinkUnreachable | StorageUnavailable, Scope.Scope>
+    ) => Effect.Effect<Fetched | Completed, JobFailure | StorageUnavailable, Scope.Scope>
     /** Holds what the seller shows. To be called before the seller is locked. */
     readonly lockObjectsOf: (id: SellerId) => Effect.Effect<void, never, Transaction>
     /** Removes everything of a seller that is being deleted and is locked. */
@@ -169,7 +168,14 @@ export class SellerLogos extends Context.Service<
             })
           )
           if (isDone !== undefined) return isDone
-          const picture = yield* capture.icon(website, iconSize)
+          // Having none is nobody's failure, nor is a website that stays away: nobody could do anything about it.
+          const picture = yield* capture
+            .icon(website, iconSize)
+            .pipe(
+              Effect.catchTag("LinkUnreachable", ({ code, detail = code }) =>
+                run.isLastAttempt ? Effect.succeed(null) : Effect.fail(new JobFailure({ code, detail, retryable: true }))
+              )
+            )
           if (picture === null) return { found: false }
           const { bytes, mediaType } = picture
           const staged = yield* objects.stage(Stream.make(bytes), { maxBytes: bytes.length }).pipe(Effect.catchTag("TooLarge", Effect.die))

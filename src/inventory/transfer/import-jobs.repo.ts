@@ -5,17 +5,14 @@ import { jobStates } from "#platform/jobs/job.ts"
 import type { ObjectRef } from "#platform/objects/object.ts"
 import { Batch } from "./import-batch.ts"
 
-/** How an import ended that failed for good. */
-export const Failure = Schema.Struct({ code: Schema.String, detail: Schema.String, result: Schema.NullOr(Schema.Json) })
-export type Failure = typeof Failure.Type
-
 /** What is kept of an import besides its job. */
 export const Kept = Schema.Struct({
   jobId: Schema.String,
-  /** Until it has ended. */
+  /** As long as it may be wanted: until the job has succeeded or is cancelled, and of one that failed as long as there is the job. */
   fileId: Schema.NullOr(Schema.Int),
   reportId: Schema.NullOr(Schema.Int),
-  failure: Schema.NullOr(Failure),
+  /** The report is that of its end, not that of an attempt before. */
+  isOver: Schema.Boolean,
   /** Null when the job was forgotten. */
   state: Schema.NullOr(Schema.Literals(jobStates))
 })
@@ -31,7 +28,10 @@ const encodeBatch = Schema.encodeSync(Schema.fromJsonString(Schema.toCodecJson(B
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
 
-  const kept = sql.literal(`select i.job_id as "jobId", i.file_id::float8 as "fileId", i.report_id::float8 as "reportId", i.failure, j.state
+  // One whose rows were rejected has written its report itself.
+  const isSettled = "(j.error ->> 'code' = 'rows-rejected' or coalesce(i.settled_at >= j.finished_at, false))"
+  const kept = sql.literal(`select i.job_id as "jobId", i.file_id::float8 as "fileId", i.report_id::float8 as "reportId", j.state,
+    case j.state when 'succeeded' then true when 'failed' then ${isSettled} else i.file_id is null end as "isOver"
     from imports i left join jobs j on j.id = i.job_id`)
 
   return {
@@ -67,15 +67,21 @@ const make = Effect.gen(function* () {
       ),
 
     /** Nothing needs its file any more. */
-    end: Effect.fn("ImportJobsRepo.end")(function* (jobId: string, failure: Failure | null) {
-      yield* run(sql`
-        update imports set file_id = null, failure = ${failure === null ? null : JSON.stringify(failure)}::jsonb where job_id = ${jobId}::uuid`)
+    end: Effect.fn("ImportJobsRepo.end")(function* (jobId: string) {
+      yield* run(sql`update imports set file_id = null where job_id = ${jobId}::uuid`)
       yield* run(sql`delete from import_batches where job_id = ${jobId}::uuid`)
-    }) as (jobId: string, failure: Failure | null) => Effect.Effect<void, never, Transaction>,
+    }) as (jobId: string) => Effect.Effect<void, never, Transaction>,
 
-    /** Imports whose jobs have ended, with their files still there. */
+    /** Its report tells what it has done until it failed; it may be tried again. */
+    settled: Effect.fn("ImportJobsRepo.settled")((jobId: string) =>
+      run(sql`update imports set settled_at = clock_timestamp() where job_id = ${jobId}::uuid`)
+    ) as (jobId: string) => Effect.Effect<void, never, Transaction>,
+
+    /** Imports whose jobs have ended, with their files or without the report of their end. */
     unsettled: (most: number) =>
-      many(sql`${kept} where i.file_id is not null and j.state in ('succeeded', 'failed', 'cancelled') order by i.job_id limit ${most}`),
+      many(sql`
+        ${kept} where i.file_id is not null and (j.state in ('succeeded', 'cancelled') or (j.state = 'failed' and not ${sql.literal(isSettled)}))
+        order by i.job_id limit ${most}`),
 
     forgotten: (most: number) => many(sql`${kept} where j.id is null order by i.job_id limit ${most}`),
 

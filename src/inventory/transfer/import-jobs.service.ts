@@ -11,7 +11,7 @@ import { Objects } from "#platform/objects/objects.service.ts"
 import { type ImportResult, Imports, type Watcher } from "./import.service.ts"
 import type { ImportOptions } from "./import.ts"
 import { ImportNotFinished, ImportNotFound, type ImportReport, importKind, reportAddress, toldRejections } from "./import-job.ts"
-import { type Failure, ImportJobsRepo, type Kept } from "./import-jobs.repo.ts"
+import { ImportJobsRepo, type Kept } from "./import-jobs.repo.ts"
 import { firstRejected, reportOf, reportTo, together } from "./report.ts"
 import { survey } from "./survey.ts"
 
@@ -85,16 +85,16 @@ export class ImportJobs extends Context.Service<
           )
         }).pipe(Effect.scoped)
 
-      const end = Effect.fnUntraced(function* ({ fileId, jobId }: Pick<Kept, "fileId" | "jobId">, failure: Failure | null = null) {
+      const end = Effect.fnUntraced(function* ({ fileId, jobId }: Pick<Kept, "fileId" | "jobId">) {
         const files = fileId === null ? [] : [fileId]
         yield* objects.lock(files)
-        yield* repo.end(jobId, failure)
+        yield* repo.end(jobId)
         yield* objects.release(files)
       })
 
       const run = Effect.fnUntraced(function* (options: ImportOptions, run: JobRun<ImportReport>) {
         const kept = Option.getOrUndefined(yield* repo.find(run.id))
-        if (kept === undefined || kept.fileId === null) return yield* new JobFailure(kept?.failure ?? fileGone)
+        if (kept === undefined || kept.fileId === null) return yield* new JobFailure(fileGone)
         const path = yield* fetched(kept.fileId)
         const reportPath = `${path}.report`
         yield* Effect.addFinalizer(() => Effect.ignore(fs.remove(reportPath)))
@@ -128,17 +128,14 @@ export class ImportJobs extends Context.Service<
         if (!result.applied && !options.dryRun) {
           const { rejected } = result
           const detail = `${rejected} ${rejected === 1 ? "row was" : "rows were"} rejected, so nothing was imported. The report says why.`
-          const failure = { code: "rows-rejected", detail, result: toReport(result) }
-          // Ended here first: should this worker die now, the next one only says so.
-          yield* db.transaction(Effect.andThen(end(kept, failure), run.hold))
-          return yield* new JobFailure(failure)
+          return yield* new JobFailure({ code: "rows-rejected", detail, result: toReport(result) })
         }
         if (completed === undefined) yield* db.transaction(complete(result))
         yield* Effect.catchCause(db.transaction(end(kept)), (cause) => Effect.logDebug("the file of an import is released later", cause))
         return completed as unknown as Completed
       })
 
-      /** One that was cancelled or broke off for good has a report of what it has committed, if anything. */
+      /** One that was cancelled or failed has a report of what it has committed, if anything. One that failed keeps its file for a retry. */
       const settleOne = (kept: Kept) =>
         kept.state === "succeeded"
           ? db.transaction(end(kept))
@@ -147,7 +144,7 @@ export class ImportJobs extends Context.Service<
               reportOf(Stream.flatMap(repo.batches(kept.jobId), ({ outcomes }) => Stream.fromIterable(outcomes))),
               Effect.gen(function* () {
                 if (!(yield* repo.holdEnded(kept.jobId))) return yield* new Retried()
-                yield* end(kept)
+                yield* kept.state === "failed" ? repo.settled(kept.jobId) : end(kept)
               })
             ).pipe(Effect.catchTag("Retried", () => Effect.void))
 
@@ -185,8 +182,7 @@ export class ImportJobs extends Context.Service<
           const kept = isUuid(jobId) ? Option.getOrUndefined(yield* repo.find(jobId)) : undefined
           if (kept === undefined) return yield* new ImportNotFound({ detail: `There is no import with the job ${jobId.slice(0, 64)}.` })
           // While it runs, there may be the report of an attempt that did not come to its end.
-          const isOver = kept.fileId === null || kept.state === "succeeded"
-          const object = isOver && kept.reportId !== null ? Option.getOrUndefined(yield* objects.find(kept.reportId)) : undefined
+          const object = kept.isOver && kept.reportId !== null ? Option.getOrUndefined(yield* objects.find(kept.reportId)) : undefined
           if (object === undefined) return yield* new ImportNotFinished({ detail: `The import is ${kept.state ?? "forgotten"}.` })
           return {
             size: object.size,
@@ -217,11 +213,7 @@ class Retried extends Data.TaggedError("Retried") {}
 
 const mostSettled = 1000
 
-const fileGone: Failure = {
-  code: "import-file-gone",
-  detail: "The file of an import is kept until its job has ended. Send it again for another import.",
-  result: null
-}
+const fileGone = { code: "import-file-gone", detail: "The file of the import is not kept any more. Send it again for another import." }
 
 const progressOf = (run: JobRun<ImportReport>): Watcher<never> => {
   let all = 0

@@ -183,7 +183,7 @@ export const readRow = ({ cells, line }: Row, { fields, nameOf }: Header): Resul
     filled.add(field)
     if (numbers.has(field)) {
       if (/^\d{1,15}$/u.test(cell.trim())) given[field] = Number(cell)
-      else problem(field, "Expected a whole number")
+      else problem(field, "Expected a whole number, not below 0")
     } else if (lists.has(field)) given[field] = splitTexts(cell)
     else if (!(field in kicadColumns)) given[field] = field === "id4" ? cell.trim() : cell
     else if (!field.startsWith("kicadExclude")) kicad[kicadColumns[field as keyof typeof kicadColumns]] = cell

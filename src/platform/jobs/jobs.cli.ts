@@ -1,10 +1,12 @@
-import { Console, Effect, Layer, Option } from "effect"
+import { Console, Duration, Effect, Layer, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { onApplication } from "../../command.ts"
+import { AppConfig } from "../config.ts"
+import { signalled } from "../system/signals.ts"
 import { type Job, jobStates } from "./job.ts"
 import { QueueLayer } from "./jobs.layer.ts"
 import { Jobs } from "./jobs.service.ts"
-import { Runner } from "./runner.ts"
+import { jobsShareOfGrace, Runner } from "./runner.ts"
 
 const json = Flag.Boolean("json").pipe(Flag.withDefault(false), Flag.withDescription("Print JSON"))
 const id = Argument.String("id")
@@ -57,10 +59,15 @@ const retry = Command.make("retry", { id, json }, ({ id, json }) =>
 const runOnce = <E, R>(work: Layer.Layer<Runner, E, R>) =>
   Command.make("run-once", {}, () =>
     Effect.gen(function* () {
-      const { idle, settled } = yield* Runner
-      yield* idle
-      yield* Console.log(`${settled()} attempts ended`)
-    }).pipe(onApplication(work.pipe(Layer.provideMerge(QueueLayer))))
+      const signal = yield* signalled
+      yield* Effect.gen(function* () {
+        const { idle, settled, stop } = yield* Runner
+        const { shutdownGrace } = yield* AppConfig
+        const reason = yield* Effect.raceFirst(Effect.as(idle, undefined), signal)
+        if (reason !== undefined) yield* stop(Duration.times(shutdownGrace, jobsShareOfGrace))
+        yield* Console.log(`${settled()} attempts ended${reason === undefined ? "" : `; stopped by ${reason}`}`)
+      }).pipe(onApplication(work.pipe(Layer.provideMerge(QueueLayer))))
+    })
   ).pipe(Command.withDescription("Do all jobs that are due, beside whoever else works, then end"))
 
 /** `work` is what runs jobs here: every feature's. */

@@ -28,7 +28,7 @@ export class Jobs extends Context.Service<
       payload: Payload,
       options?: EnqueueOptions
     ) => Effect.Effect<Job, never, Transaction>
-    /** Many without keys, in one statement. Their ids, in order. */
+    /** Many without keys, in few statements. Their ids, in order. */
     readonly enqueueAll: <Payload, Result>(
       kind: JobKind<Payload, Result>,
       payloads: ReadonlyArray<Payload>,
@@ -101,7 +101,7 @@ export class Jobs extends Context.Service<
 
         enqueueAll: Effect.fn("Jobs.enqueueAll")(function* (kind, payloads, options = {}) {
           const jobs = yield* Effect.forEach(payloads, (payload) => newJob(kind, payload, options))
-          yield* repo.insertAll(jobs)
+          for (let at = 0; at < jobs.length; at += mostAtOnce) yield* repo.insertAll(jobs.slice(at, at + mostAtOnce))
           yield* told
           return jobs.map(({ id }) => id)
         }) as Jobs["Service"]["enqueueAll"],
@@ -146,3 +146,6 @@ export class Jobs extends Context.Service<
     })
   )
 }
+
+// As text one statement of all would keep the event loop busy for too long.
+const mostAtOnce = 500

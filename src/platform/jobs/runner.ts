@@ -382,7 +382,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     return job === undefined ? Effect.void : Effect.asVoid(Effect.forkIn(interrupt(job, "cancelled"), jobs))
   })
 
-  const reaping = db.transaction(repo.reap).pipe(
+  const reap = db.transaction(repo.reap).pipe(
     Effect.tap((ended) =>
       ended.length === 0
         ? Effect.void
@@ -394,13 +394,12 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
           ])
     ),
     Effect.catchCause((cause) => Effect.logDebug("leases could not be looked through", cause)),
-    Effect.repeat(Schedule.jittered(Schedule.spaced(Duration.millis(leaseMs / 4)))),
     Effect.withTracerEnabled(false)
   )
 
   yield* Effect.forkScoped(keepLeases)
   yield* Effect.forkScoped(heedCancellations)
-  yield* Effect.forkScoped(reaping)
+  yield* Effect.forkScoped(Effect.repeat(reap, Schedule.jittered(Schedule.spaced(Duration.millis(leaseMs / 4)))))
   const claims = yield* Effect.forkScoped(claiming)
 
   const stop = Effect.fnUntraced(function* (within: Duration.Duration) {
@@ -425,6 +424,8 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
   const idle = Effect.gen(function* () {
     for (;;) {
       yield* empty.await
+      // What a worker has left that died is due as well.
+      yield* reap
       const due = yield* repo.nextDue(kinds)
       if (running.size === 0 && (due ?? Number.POSITIVE_INFINITY) > 0) return
       yield* Effect.sleep("50 millis")
@@ -440,6 +441,9 @@ class TookTooLong extends Data.TaggedError("TookTooLong")<{ readonly code: "time
 }
 
 const progressPace = 500
+
+/** How much of SHUTDOWN_GRACE running jobs may use to come to their end; the rest is for putting them back and for everything after. */
+export const jobsShareOfGrace = 0.5
 
 /** What interrupted jobs have at least to come to their end. */
 const leastToEnd = Duration.millis(250)

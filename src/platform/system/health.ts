@@ -29,7 +29,7 @@ export const SystemHealth = Schema.Struct({
     queued: Schema.Int,
     running: Schema.Int,
     failed: Schema.Int,
-    oldestQueuedSeconds: Schema.Number.annotate({ description: "How long the job that waits longest has been due" })
+    oldestQueuedSeconds: Schema.Finite.annotate({ description: "How long the job that waits longest has been due" })
   })
 }).annotate({ identifier: "SystemHealth" })
 export type SystemHealth = typeof SystemHealth.Type
