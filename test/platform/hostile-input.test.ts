@@ -258,8 +258,11 @@ const assertProblem = ({ body, headers, status, text }: Answer, what: string) =>
 layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("hostile input", (it) => {
   const rowCounts = Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
-    const tables = yield* sql<{ readonly name: string }>`select tablename as name from pg_tables where schemaname = 'public' order by 1`
-    const counts = sql.csv(tables.map(({ name }) => sql`(select count(*)::int from ${sql(name)})`))
+    const tables = yield* sql<{ readonly name: string }>`
+      select tablename as name from pg_tables where schemaname = 'public' and tablename <> 'schedule_runs' order by 1`
+    // What the clock asks for may come at any moment, and is nobody's request.
+    const asked = (name: string) => (name === "jobs" || name === "changes" ? sql`where request_id is not null` : sql``)
+    const counts = sql.csv(tables.map(({ name }) => sql`(select count(*)::int from ${sql(name)} ${asked(name)})`))
     return () => Effect.map(sql<{ readonly counts: ReadonlyArray<number> }>`select array[${counts}] as counts`, ([found]) => found?.counts)
   })
 
