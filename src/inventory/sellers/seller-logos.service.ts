@@ -160,14 +160,14 @@ export class SellerLogos extends Context.Service<
         fetchIcon: Effect.fn("SellerLogos.fetchIcon")(function* (id, website, run) {
           const isOfItsWebsite = (seller: Option.Option<Seller>) => Option.isSome(seller) && seller.value.website === website
           // Ends in the transaction that looks: whoever comes back to this website later asks for another job.
-          const isDone = yield* db.transaction(
+          const ended = yield* db.transaction(
             Effect.gen(function* () {
               if (!isOfItsWebsite(yield* sellers.lock(id))) return yield* run.complete({ found: false })
               if (Option.isSome(yield* logos.icon(id, website))) return yield* run.complete({ found: true })
               return undefined
             })
           )
-          if (isDone !== undefined) return isDone
+          if (ended !== undefined) return ended
           // Having none is nobody's failure, nor is a website that stays away: nobody could do anything about it.
           const picture = yield* capture
             .icon(website, iconSize)

@@ -28,8 +28,8 @@ const encodeBatch = Schema.encodeSync(Schema.fromJsonString(Schema.toCodecJson(B
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
 
-  // One whose rows were rejected has written its report itself.
-  const isSettled = "(j.error ->> 'code' = 'rows-rejected' or coalesce(i.settled_at >= j.finished_at, false))"
+  // One whose rows were rejected has written its report itself; one without its file failed before files were kept for a retry.
+  const isSettled = "(i.file_id is null or j.error ->> 'code' = 'rows-rejected' or coalesce(i.settled_at >= j.finished_at, false))"
   const kept = sql.literal(`select i.job_id as "jobId", i.file_id::float8 as "fileId", i.report_id::float8 as "reportId", j.state,
     case j.state when 'succeeded' then true when 'failed' then ${isSettled} else i.file_id is null end as "isOver"
     from imports i left join jobs j on j.id = i.job_id`)
