@@ -715,4 +715,28 @@ DRY-2,Dry,,,,271,0,5
       assert.strictEqual(yield* stopped, "enough")
     })
   )
+
+  it.effect("in one transaction holds back nobody's events before its end", () =>
+    Effect.gen(function* () {
+      const imports = yield* Imports
+      const db = yield* Db
+      const sql = yield* SqlClient.SqlClient
+      const rows = Array.from(
+        { length: 1200 },
+        (_, n) => `Long ${n},Long type ${n % 7},Long seller ${n % 5},LN-${n},${9100 + (n % 3)},${Math.floor(n / 3) + 1},1\n`
+      )
+      const csv = `description,type,seller,sellerPartNumbers,boxNo,locNo,quantity\n${rows.join("")}`
+      const looks: Array<boolean> = []
+      const look = sql<{
+        readonly free: boolean
+      }>`select settled_changes() = coalesce(pg_sequence_last_value('changes_seq_seq'), 0) as free`.pipe(
+        db.outside,
+        Effect.orDie,
+        Effect.flatMap(([row]) => Effect.sync(() => looks.push(row?.free ?? false)))
+      )
+      const watcher = { started: () => Effect.void, rows: () => look }
+      const { created } = yield* imports.run(Stream.make(new TextEncoder().encode(csv)), { ...defaults, ...everything }, watcher)
+      assert.deepStrictEqual([created, looks], [1200, [true, true, true]])
+    })
+  )
 })

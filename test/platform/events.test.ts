@@ -9,7 +9,7 @@ import { Imports } from "#inventory/transfer/import.service.ts"
 import { defaults } from "#inventory/transfer/import.ts"
 import { Changes } from "#platform/changes/changes.service.ts"
 import { AppConfig } from "#platform/config.ts"
-import { Db } from "#platform/db/db.ts"
+import { Db, type Transaction } from "#platform/db/db.ts"
 import { formatPosition, parsePosition } from "#platform/events/event.ts"
 import { Events } from "#platform/events/events.service.ts"
 import { FeedSettings } from "#platform/events/feed.service.ts"
@@ -49,14 +49,17 @@ const heldOpen = Effect.fnUntraced(function* (entityId: string) {
   const db = yield* Db
   const changes = yield* Changes
   const recorded = yield* Deferred.make<void>()
-  const end = yield* Deferred.make<void>()
+  const end = yield* Deferred.make<void, "undone">()
   const fiber = yield* db
     .transaction(
       changes.record(change(entityId)).pipe(Effect.andThen(Deferred.succeed(recorded, undefined)), Effect.andThen(Deferred.await(end)))
     )
     .pipe(Effect.forkScoped)
   yield* Deferred.await(recorded)
-  return { commit: Effect.andThen(Deferred.succeed(end, undefined), Fiber.join(fiber)) }
+  return {
+    commit: Effect.andThen(Deferred.succeed(end, undefined), Fiber.join(fiber)),
+    undo: Effect.andThen(Deferred.fail(end, "undone"), Fiber.await(fiber))
+  }
 })
 
 const recordOne = Effect.fnUntraced(function* (entityId: string, action?: string) {
@@ -162,7 +165,7 @@ layer(withServices(world()), options)("the event feed", (it) => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("is held back by transactions that record nothing, and goes on when they end, rolled back or not", () =>
+  it.effect("waits for nobody who records nothing, however long that takes", () =>
     Effect.gen(function* () {
       const db = yield* Db
       const sql = yield* SqlClient.SqlClient
@@ -173,20 +176,112 @@ layer(withServices(world()), options)("the event feed", (it) => {
         .transaction(
           sql`select pg_current_xact_id()::text`.pipe(
             Effect.andThen(Deferred.succeed(begun, undefined)),
-            Effect.andThen(Deferred.await(end)),
-            Effect.andThen(Effect.fail("undone"))
+            Effect.andThen(Deferred.await(end))
           )
         )
-        .pipe(Effect.exit, Effect.forkScoped)
+        .pipe(Effect.forkScoped)
       yield* Deferred.await(begun)
-      yield* recordOne("waits")
-      const next = yield* Effect.forkScoped(live.event)
-      const before = (yield* gauge("event_feed_lag_seconds")) ?? 0
-      yield* eventually("the feed is held back", gauge("event_feed_lag_seconds"), (age) => (age ?? 0) > before + 0.1)
-      assert.isUndefined(next.pollUnsafe())
+      yield* recordOne("meanwhile")
+      assert.deepStrictEqual(idsOf([yield* live.event]), ["meanwhile"])
       yield* Deferred.succeed(end, undefined)
       yield* Fiber.join(silent)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("goes on when those who recorded are rolled back, wholly or to a savepoint", () =>
+    Effect.gen(function* () {
+      const db = yield* Db
+      const changes = yield* Changes
+      const live = yield* feed("?topics=type")
+      const undone = yield* Deferred.make<void>()
+      const end = yield* Deferred.make<void>()
+      const half = yield* db
+        .transaction(
+          changes
+            .record(change("undone"))
+            .pipe(
+              Effect.andThen(Effect.fail("undone")),
+              db.savepoint,
+              Effect.exit,
+              Effect.andThen(Deferred.succeed(undone, undefined)),
+              Effect.andThen(Deferred.await(end))
+            )
+        )
+        .pipe(Effect.forkScoped)
+      yield* Deferred.await(undone)
+      yield* recordOne("beside a savepoint")
+      assert.deepStrictEqual(idsOf([yield* live.event]), ["beside a savepoint"])
+      yield* Deferred.succeed(end, undefined)
+      yield* Fiber.join(half)
+
+      const rolledBack = yield* heldOpen("rolled back")
+      const before = (yield* gauge("event_feed_lag_seconds")) ?? 0
+      yield* recordOne("waits")
+      const next = yield* Effect.forkScoped(live.event)
+      yield* eventually("the feed is held back", gauge("event_feed_lag_seconds"), (age) => (age ?? 0) > before + 0.1)
+      assert.isUndefined(next.pollUnsafe())
+      yield* rolledBack.undo
       assert.deepStrictEqual(idsOf([yield* Fiber.join(next)]), ["waits"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is not held back by a long transaction that defers what it records, and has it at its end, without what was undone", () =>
+    Effect.gen(function* () {
+      const db = yield* Db
+      const changes = yield* Changes
+      const live = yield* feed("?topics=type")
+      const half = yield* Deferred.make<void>()
+      const end = yield* Deferred.make<void>()
+      const long = yield* Effect.gen(function* () {
+        yield* changes.record(change("first"))
+        yield* changes.record(change("undone")).pipe(Effect.andThen(Effect.fail("undone")), db.savepoint, Effect.exit)
+        yield* changes.record(change("second"), change("third"))
+        yield* Deferred.succeed(half, undefined)
+        yield* Deferred.await(end)
+      }).pipe(changes.deferred, db.transaction, Effect.forkScoped)
+      yield* Deferred.await(half)
+      yield* recordOne("meanwhile")
+      assert.deepStrictEqual(idsOf([yield* live.event]), ["meanwhile"])
+      yield* Deferred.succeed(end, undefined)
+      yield* Fiber.join(long)
+      assert.deepStrictEqual(idsOf(yield* live.events(3)), ["first", "second", "third"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("what is settled stays as it is, whatever 24 writers do at once", () =>
+    Effect.gen(function* () {
+      const db = yield* Db
+      const changes = yield* Changes
+      const sql = yield* SqlClient.SqlClient
+      const writing = yield* inParallel(24, (n) =>
+        Effect.forEach(Array.from({ length: 30 }), (_, m) => {
+          const one = changes.record(change(`${n} ${m}`))
+          const yields = Effect.repeat(Effect.yieldNow, { times: (n * 7 + m) % 13 })
+          const kinds = [
+            Effect.andThen(one, yields),
+            Effect.andThen(yields, Effect.andThen(one, one)),
+            one.pipe(Effect.andThen(yields), Effect.andThen(Effect.fail("undone"))),
+            one.pipe(Effect.andThen(Effect.fail("undone")), db.savepoint, Effect.exit, Effect.andThen(yields), Effect.andThen(one)),
+            changes.deferred(Effect.andThen(one, yields))
+          ]
+          return Effect.exit(db.transaction(kinds[(n + m) % kinds.length] as Effect.Effect<unknown, string, Transaction>))
+        })
+      ).pipe(Effect.forkScoped)
+      const looks: Array<{ readonly settled: number; readonly seen: string }> = []
+      const seenUpTo = (settled: number) =>
+        Effect.map(
+          sql<{
+            readonly seen: string | null
+          }>`select string_agg(seq::text, ' ' order by seq) as seen from changes where seq <= ${settled}::float8::bigint`,
+          ([row]) => row?.seen ?? ""
+        )
+      while (writing.pollUnsafe() === undefined) {
+        const [{ settled } = { settled: 0 }] = yield* sql<{ readonly settled: number }>`select settled_changes()::float8 as settled`
+        looks.push({ settled, seen: yield* seenUpTo(settled) })
+      }
+      assert.isAbove(looks.length, 10)
+      assert.isAbove(new Set(looks.map(({ settled }) => settled)).size, 5)
+      for (const { seen, settled } of looks) assert.strictEqual(yield* seenUpTo(settled), seen)
     }).pipe(Effect.scoped)
   )
 
@@ -269,7 +364,7 @@ layer(withServices(world()), options)("the event feed", (it) => {
       yield* recordOne("real")
       const real = (yield* reader.event).id ?? ""
       const place = Option.getOrThrow(Option.fromNullishOr(parsePosition(real)))
-      const future = formatPosition({ ...place, xact: place.xact + 1_000_000 })
+      const future = formatPosition({ ...place, seq: place.seq + 1000 })
       const flipped = real.replace(/.$/u, (last) => (last === "0" ? "1" : "0"))
       const hostile = [
         "0",
@@ -283,7 +378,7 @@ layer(withServices(world()), options)("the event feed", (it) => {
         real.toUpperCase(),
         flipped,
         `${real}, ${real}`,
-        formatPosition({ ...place, xact: 36 ** 12 }),
+        formatPosition({ ...place, seq: 36 ** 12 }),
         future,
         "00000000-zzzzzzzzzzz-zzzzzzzzzzz-00000000"
       ]

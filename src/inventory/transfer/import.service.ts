@@ -149,7 +149,7 @@ export class Imports extends Context.Service<
         const result = inOne
           ? yield* aloneInTransaction(
               Effect.tap(
-                allRows,
+                changes.deferred(allRows),
                 (done): Effect.Effect<void, C | Undone, Transaction> =>
                   done.applied ? closing(done) : Effect.fail(new Undone({ result: done }))
               )

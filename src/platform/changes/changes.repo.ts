@@ -33,14 +33,23 @@ const make = Effect.gen(function* () {
     ])
 
   return {
-    insert: Effect.fn("ChangesRepo.insert")(function* (changes: ReadonlyArray<NewChange>) {
+    insert: Effect.fn("ChangesRepo.insert")(function* (changes: ReadonlyArray<NewChange>, table: "changes" | "deferred_changes") {
       const { principal, requestId } = yield* CurrentRequest
       yield* run(sql`
-        insert into changes (principal, request_id, topic, action, entity, entity_id, before, after)
+        insert into ${sql(table)} (principal, request_id, topic, action, entity, entity_id, before, after)
         select ${principal}, ${requestId}::text, c.topic, c.action, c.entity, c."entityId", c.before, c.after
         from json_to_recordset(${JSON.stringify(changes)}::json)
           as c (topic text, action text, entity text, "entityId" text, before jsonb, after jsonb)`)
-    }) as (changes: ReadonlyArray<NewChange>) => Effect.Effect<void, never, Transaction>,
+    }) as (changes: ReadonlyArray<NewChange>, table: "changes" | "deferred_changes") => Effect.Effect<void, never, Transaction>,
+
+    insertDeferred: run(sql`
+      with mine as (delete from deferred_changes returning *)
+      insert into changes (principal, request_id, topic, action, entity, entity_id, before, after)
+      select principal, request_id, topic, action, entity, entity_id, before, after from mine order by n`) as Effect.Effect<
+      void,
+      never,
+      Transaction
+    >,
 
     list: Effect.fn("ChangesRepo.list")(function* (filter: ChangesFilter, params: PageParams) {
       const page = yield* keyset(sql, { list: "changes", sorts: { seq }, defaultSort: "-seq", id: seq }, params)

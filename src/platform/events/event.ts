@@ -1,32 +1,28 @@
 import { createHash } from "node:crypto"
 import type { Topic } from "../changes/topic.ts"
 
-/** A place in the feed: everything up to this change was sent. Transactions first, because they become visible in that order. */
+/** A place in the feed: every change of the epoch up to this number was sent. */
 export interface Position {
-  /** The run of the database that the numbers belong to. */
+  /** The run of the database that the number belongs to. */
   readonly epoch: string
-  readonly xact: number
   readonly seq: number
 }
 
-export const isAfter = (a: Position, b: Position) => a.xact > b.xact || (a.xact === b.xact && a.seq > b.seq)
+export const isAfter = (a: Position, b: Position) => a.seq > b.seq
 
 // Self-checking, not secret: whoever forges one starts at another place of the same feed.
 const checksum = (body: string) => createHash("sha256").update(`partwright event ${body}`).digest("hex").slice(0, 8)
 
 /** The `id` of an event. */
-export const formatPosition = ({ epoch, seq, xact }: Position) => {
-  const body = `${epoch}-${xact.toString(36)}-${seq.toString(36)}`
+export const formatPosition = ({ epoch, seq }: Position) => {
+  const body = `${epoch}-${seq.toString(36)}`
   return `${body}-${checksum(body)}`
 }
 
-/** Undefined when it is no id that this feed ever sent. */
+/** Undefined when it is no id that this feed ever sent: earlier versions named a transaction too, in epochs that have ended. */
 export const parsePosition = (id: string): Position | undefined => {
-  const [, body = "", epoch = "", xact = "", seq = "", check] =
-    /^(([0-9a-f]{8})-([0-9a-z]{1,11})-([0-9a-z]{1,11}))-([0-9a-f]{8})$/u.exec(id) ?? []
-  return check !== undefined && checksum(body) === check
-    ? { epoch, xact: Number.parseInt(xact, 36), seq: Number.parseInt(seq, 36) }
-    : undefined
+  const [, body = "", epoch = "", seq = "", check] = /^(([0-9a-f]{8})(?:-[0-9a-z]{1,11})?-([0-9a-z]{1,11}))-([0-9a-f]{8})$/u.exec(id) ?? []
+  return check !== undefined && checksum(body) === check ? { epoch, seq: Number.parseInt(seq, 36) } : undefined
 }
 
 /** What one event says. Whatever a module adds stands beside these. */

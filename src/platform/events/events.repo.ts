@@ -21,11 +21,9 @@ export interface EventPage {
   readonly atEnd: boolean
 }
 
-const EpochRow = Schema.Struct({ epoch: Schema.String, xact: Schema.Int, seq: Schema.Int })
-const Place = Schema.Struct({ xact: Schema.Int, seq: Schema.Int })
+const Place = Schema.Struct({ epoch: Schema.String, seq: Schema.Int })
 const Found = rows(
   Schema.Struct({
-    xact: Schema.Int,
     seq: Schema.Int,
     age: Schema.Number,
     at: Schema.String,
@@ -48,13 +46,12 @@ const make = Effect.gen(function* () {
   const origin = sql`(select system_identifier::text from pg_control_system()) || '/'
     || (select oid::text from pg_database where datname = current_database()) || '/'
     || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)`
-  const newest = row(EpochRow)(sql`
-    select name as epoch, first_xact::text::float8 as xact, first_seq::float8 - 1 as seq
+  const newest = row(Place)(sql`
+    select name as epoch, first_seq::float8 - 1 as seq
     from event_epochs where origin = ${origin} and id = (select max(id) from event_epochs)`)
 
-  const xmin = sql`pg_snapshot_xmin(pg_current_snapshot())`
-  const of = ({ start }: Epoch) => sql`c.seq > ${start.seq}::float8::bigint and c.xact >= ${String(start.xact)}::text::xid8`
-  const after = ({ seq, xact }: Position) => sql`(c.xact, c.seq) > (${String(xact)}::text::xid8, ${seq}::float8::bigint)`
+  const of = ({ start }: Epoch) => sql`c.seq > ${start.seq}::float8::bigint`
+  const after = ({ seq }: Position) => sql`c.seq > ${seq}::float8::bigint`
 
   return {
     /** The present epoch; begins one when the database is not where it was. */
@@ -66,41 +63,44 @@ const make = Effect.gen(function* () {
           yield* run(sql`lock table event_epochs in share row exclusive mode`)
           const begun = yield* newest
           if (Option.isSome(begun)) return begun.value
-          yield* run(sql`
-          insert into event_epochs (origin, first_seq, first_xact)
-          select ${origin}, coalesce(max(seq), 0) + 1, ${xmin} from changes`)
+          yield* run(sql`insert into event_epochs (origin, first_seq) select ${origin}, settled_changes() + 1`)
           return yield* Effect.map(newest, Option.getOrThrow)
         })
       )
-      .pipe(Effect.map(({ epoch, seq, xact }): Epoch => ({ start: { epoch, seq, xact } }))),
+      .pipe(Effect.map((start): Epoch => ({ start }))),
 
-    /** The newest place that can be read. */
-    latest: (epoch: Epoch) =>
+    /**
+     * Up to here everything is settled: a change with this number or a lower one is committed, and seen by every later statement, or it
+     * never will be. Held back by those who record changes and have not ended, not by other transactions.
+     */
+    settled: row(Schema.Struct({ seq: Schema.Int }))(sql`select settled_changes()::float8 as seq`).pipe(
+      Effect.map((found) => Option.getOrThrow(found).seq)
+    ),
+
+    /** The newest place of what is settled. */
+    latest: (epoch: Epoch, settled: number) =>
       row(Place)(sql`
-        select c.xact::text::float8 as xact, c.seq::float8 as seq from changes c
-        where ${of(epoch)} and c.xact < ${xmin} order by c.xact desc, c.seq desc limit 1`).pipe(
-        Effect.map(Option.match({ onNone: () => epoch.start, onSome: (place) => ({ epoch: epoch.start.epoch, ...place }) }))
+        select ${epoch.start.epoch} as epoch, c.seq::float8 as seq from changes c
+        where ${of(epoch)} and c.seq <= ${settled}::float8::bigint order by c.seq desc limit 1`).pipe(
+        Effect.map(Option.getOrElse(() => epoch.start))
       ),
 
     /** Where a place that a client names lies: there, not reached yet, or with changes after it that are not kept any more. */
-    look: ({ seq, xact }: Position, { start }: Epoch) =>
+    look: ({ seq }: Position, { start }: Epoch) =>
       row(Schema.Struct({ there: Schema.Boolean, future: Schema.Boolean }))(sql`
-        select exists (select from changes where (xact, seq) = (${String(xact)}::text::xid8, ${seq}::float8::bigint)) as there,
-          ${String(xact)}::text::xid8 >= ${xmin} as future`).pipe(
+        select exists (select from changes where seq = ${seq}::float8::bigint) as there,
+          ${seq}::float8 > coalesce(pg_sequence_last_value('changes_seq_seq'), 0) as future`).pipe(
         Effect.map(Option.getOrThrow),
         Effect.map(({ future, there }): "there" | "future" | "gone" =>
-          xact === start.xact && seq === start.seq ? "there" : future ? "future" : there ? "there" : "gone"
+          seq === start.seq ? "there" : future ? "future" : there ? "there" : "gone"
         )
       ),
 
-    /**
-     * What comes after a place, in order. A transaction is readable once all that began before it have ended: until then one of them
-     * could commit changes that lie before its own. So none is ever skipped, and one that takes long holds all later ones back.
-     */
-    after: (position: Position, epoch: Epoch, limit: number, upTo?: Position) =>
+    /** What comes after a place, in order, up to a number that is known to be settled. */
+    after: (position: Position, epoch: Epoch, upTo: number, limit: number) =>
       Effect.map(
         Found(sql`
-          select c.xact::text::float8 as xact, c.seq::float8 as seq, iso(c.at) as at, c.principal, c.request_id as "requestId", c.topic,
+          select c.seq::float8 as seq, iso(c.at) as at, c.principal, c.request_id as "requestId", c.topic,
             c.action, c.entity, c.entity_id as id, extract(epoch from clock_timestamp() - c.at)::float8 as age,
             case
               when c.action = 'updated' then jsonb_build_object('changed', (
@@ -111,31 +111,28 @@ const make = Effect.gen(function* () {
               when c.action not in ('created', 'deleted') and jsonb_typeof(c.after) = 'object' then c.after
             end as said
           from changes c
-          where ${after(position)} and ${of(epoch)} and c.xact < ${xmin}
-            and ${upTo === undefined ? sql`true` : sql`not ${after(upTo)}`}
-          order by c.xact, c.seq limit ${limit}`),
+          where ${after(position)} and ${of(epoch)} and c.seq <= ${upTo}::float8::bigint
+          order by c.seq limit ${limit}`),
         (found): EventPage => {
           const { epoch: name } = epoch.start
           const last = found.at(-1)
           return {
-            events: found.flatMap(({ age: _, seq, topic, xact, ...event }) =>
+            events: found.flatMap(({ age: _, seq, topic, ...event }) =>
               // Another version of the program may know topics that clients of this one cannot ask for.
-              isTopic(topic) ? [{ event: { topic, ...event }, position: { epoch: name, xact, seq } }] : []
+              isTopic(topic) ? [{ event: { topic, ...event }, position: { epoch: name, seq } }] : []
             ),
-            last: last === undefined ? undefined : { epoch: name, xact: last.xact, seq: last.seq },
+            last: last === undefined ? undefined : { epoch: name, seq: last.seq },
             age: last?.age ?? 0,
             atEnd: found.length < limit
           }
         }
       ),
 
-    /** How many seconds the oldest change waits that is committed and held back by a transaction that began before; null when none does. */
-    held: (epoch: Epoch) =>
+    /** How many seconds the oldest change waits that is committed and yet not settled; null when none does. */
+    held: (epoch: Epoch, settled: number) =>
       row(Schema.Struct({ age: Schema.NullOr(Schema.Number) }))(sql`
         select extract(epoch from clock_timestamp() - min(c.at))::float8 as age from changes c
-        where ${of(epoch)} and c.xact >= ${xmin} and c.xact < pg_snapshot_xmax(pg_current_snapshot())`).pipe(
-        Effect.map((found) => Option.getOrThrow(found).age)
-      ),
+        where ${of(epoch)} and c.seq > ${settled}::float8::bigint`).pipe(Effect.map((found) => Option.getOrThrow(found).age)),
 
     notify: (payload: string) => run(sql`select pg_notify(${channel}, ${payload})`)
   }

@@ -41,7 +41,8 @@ const slowClients = Metric.counter("event_feed_slow_clients_total", {
   incremental: true
 })
 const lag = Metric.gauge("event_feed_lag_seconds", {
-  description: "Age of the last event when it was sent, or of the oldest one that an open transaction holds back; 0 while nobody listens"
+  description:
+    "Age of the last event when it was sent, or of the oldest one that is held back by others who record changes; 0 while nobody listens"
 })
 
 export const FeedSettings = Context.Reference("platform/FeedSettings", {
@@ -142,6 +143,8 @@ const make = Effect.gen(function* () {
     return epoch
   })
 
+  const newest = (here: Epoch) => Effect.flatMap(repo.settled, (settled) => repo.latest(here, settled))
+
   /** Sends whatever can be read. Answers whether that was something, and how long the oldest change is held back that cannot. */
   const advance = Effect.gen(function* () {
     if (!isAnyoneLive() || position === undefined) {
@@ -149,9 +152,10 @@ const make = Effect.gen(function* () {
       return { moved: false, held: null }
     }
     const here = yield* currentEpoch
+    const settled = yield* repo.settled
     let moved = false
     for (let atEnd = false; !atEnd; ) {
-      const page: EventPage = yield* repo.after(position, here, pageSize)
+      const page: EventPage = yield* repo.after(position, here, settled, pageSize)
       atEnd = page.atEnd
       if (page.last === undefined) break
       moved = true
@@ -159,7 +163,7 @@ const make = Effect.gen(function* () {
       publish(framesOf(page))
       yield* Metric.update(lag, page.age)
     }
-    const held = yield* repo.held(here)
+    const held = yield* repo.held(here, settled)
     if (held !== null) yield* Metric.update(lag, held)
     return { moved, held }
   })
@@ -170,7 +174,7 @@ const make = Effect.gen(function* () {
       Effect.gen(function* () {
         const here = yield* currentEpoch
         if (isAnyoneLive()) yield* advance
-        else position = yield* repo.latest(here)
+        else position = yield* newest(here)
         const subscription = yield* PubSub.subscribe(sent)
         one.taken = n
         return { subscription, at: position ?? here.start }
@@ -183,7 +187,7 @@ const make = Effect.gen(function* () {
       const here = yield* repo.epoch
       const isOther = epoch !== undefined && epoch.start.epoch !== here.start.epoch
       if (isOther) {
-        position = yield* repo.latest(here)
+        position = yield* newest(here)
         publish([resetFrame(position)])
       }
       epoch = here
@@ -233,7 +237,7 @@ const make = Effect.gen(function* () {
           Effect.tap(() => Effect.sync(() => troubles.delete(blind))),
           Effect.catchCause((cause) => Effect.as(troubled(blind, cause), { moved: false, held: 0 }))
         )
-      // Nobody tells when the transaction ends that holds changes back, if it records none itself.
+      // Nobody tells when a transaction that holds changes back is rolled back.
       wait = held === null ? poll : moved ? pace : Duration.min(Duration.times(Duration.max(wait, pace), 2), longestWaitWhileHeld)
       yield* Effect.sleep(pace)
     }
@@ -252,9 +256,11 @@ const make = Effect.gen(function* () {
   // Clients that come back after a restart do so together; they must not take all connections of the pool.
   const catchingUp = yield* Semaphore.make(2)
   const read = (from: Position, here: Epoch, upTo?: Position) =>
-    catchingUp
-      .withPermits(1)(repo.after(from, here, pageSize, upTo))
-      .pipe(Effect.withTracerEnabled(false))
+    (upTo === undefined ? repo.settled : Effect.succeed(upTo.seq)).pipe(
+      Effect.flatMap((settled) => repo.after(from, here, settled, pageSize)),
+      catchingUp.withPermits(1),
+      Effect.withTracerEnabled(false)
+    )
 
   const open = Effect.fnUntraced(function* ({ cut, from, principal, topics }: Listener) {
     const mayHave = isVisibleTo(principal)
