@@ -1,6 +1,6 @@
 import { performance } from "node:perf_hooks"
 import { NodeServices } from "@effect/platform-node"
-import { Deferred, Duration, Effect, Layer, Logger, Random, Schema } from "effect"
+import { Deferred, Duration, Effect, Layer, Logger, Random, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { AppConfig } from "#platform/config.ts"
 import { type Connection, Db } from "#platform/db/db.ts"
@@ -62,11 +62,11 @@ const ask = (kind: typeof empty, many: number) =>
     }
   })
 
-const untilEmpty = Effect.gen(function* () {
+const untilEmpty = Effect.fnUntraced(function* (every: Duration.Duration) {
   const sql = yield* SqlClient.SqlClient
   const left = sql<{ readonly left: number }>`
     select count(*)::int as left from (select from jobs where kind = 'bench.empty' and state in ('queued', 'running') limit 1) open`
-  yield* Effect.repeat(Effect.orDie(left), { until: ([found]) => found?.left === 0 })
+  yield* Effect.repeat(Effect.orDie(left), { schedule: Schedule.spaced(every), until: ([found]) => found?.left === 0 })
 })
 
 const throughput = Effect.gen(function* () {
@@ -81,7 +81,7 @@ const throughput = Effect.gen(function* () {
   const since = performance.now()
   yield* Effect.gen(function* () {
     yield* Deferred.await(finished)
-    yield* untilEmpty
+    yield* untilEmpty(Duration.zero)
   }).pipe(Effect.provide(Worker), Effect.scoped)
   const seconds = (performance.now() - since) / 1000
   const rateOf = (from: number, to: number) => ((to - from) / ((startedAt[to - 1] ?? 0) - (startedAt[from] ?? 0))) * 1000
@@ -89,7 +89,7 @@ const throughput = Effect.gen(function* () {
 })
 
 /** Does what others have asked for, together with others, until nothing is left. */
-const share = Effect.asVoid(untilEmpty).pipe(Effect.provide(Worker), Effect.scoped, Effect.as({}))
+const share = Effect.asVoid(untilEmpty(Duration.millis(50))).pipe(Effect.provide(Worker), Effect.scoped, Effect.as({}))
 
 /** From the call that asks for a job to the first line of its handler; in the same process, or asked for by another. */
 const latency = Effect.gen(function* () {

@@ -182,6 +182,7 @@ const dial = ({ options }: Address) =>
       (model) => {
         // Without a listener the first error would end the process.
         model.on("error", () => {})
+        writeTogether(streamOf(model))
         if (unwanted) destroy(model)
         else resume(Effect.succeed(model))
       },
@@ -196,7 +197,26 @@ const hangUp = (model: ChannelModel) =>
   attempt(() => model.close(), farewell).pipe(Effect.ignore, Effect.andThen(Effect.sync(() => destroy(model))))
 
 // One whose broker is silent would stay half open for ever: the client only says goodbye.
-const destroy = ({ connection }: ChannelModel) => (connection as unknown as { readonly stream: Duplex }).stream.destroy()
+const destroy = (model: ChannelModel) => streamOf(model).destroy()
+
+const streamOf = ({ connection }: ChannelModel) => (connection as unknown as { readonly stream: Duplex }).stream
+
+// The client writes every message and every acknowledgement by itself: a system call each, and one wake of the broker.
+const writeTogether = (stream: Duplex) => {
+  const write = stream.write.bind(stream) as (...args: ReadonlyArray<unknown>) => boolean
+  let isGathering = false
+  stream.write = (...args: ReadonlyArray<unknown>) => {
+    if (!isGathering) {
+      isGathering = true
+      stream.cork()
+      process.nextTick(() => {
+        isGathering = false
+        stream.uncork()
+      })
+    }
+    return write(...args)
+  }
+}
 
 /** One call of the client. */
 export const attempt = <A>(call: () => Promise<A>, within: Duration.Duration = patience) =>
