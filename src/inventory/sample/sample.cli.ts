@@ -1,17 +1,8 @@
 import { Clock, Console, Duration, Effect } from "effect"
 import { Command, Flag } from "effect/cli"
+import { wholeNumber } from "#platform/system/flags.ts"
 import { onApplication } from "../../command.ts"
 import { type Report, Samples } from "./sample.service.ts"
-
-const whole = (name: string, min: number, max: number, fallback: number, description: string) =>
-  Flag.Int(name).pipe(
-    Flag.filter(
-      (n) => n >= min && n <= max,
-      (n) => `Expected a whole number from ${min} to ${max}, found ${n}`
-    ),
-    Flag.withDefault(fallback),
-    Flag.withDescription(description)
-  )
 
 /** One line that is written over on a terminal, a line for each tenth elsewhere. */
 const reporting = (): Report => {
@@ -29,10 +20,10 @@ const reporting = (): Report => {
 export const sample = Command.make(
   "sample",
   {
-    parts: whole("parts", 1, 250_000, 1000, "How many parts"),
-    boxes: whole("boxes", 1, 90_000, 20, "How many boxes"),
-    operations: whole("operations", 0, 10_000_000, 3000, "How many bookings, spread over the last 60 days"),
-    seed: whole("seed", 0, 4_294_967_295, 1, "The same seed makes the same data"),
+    parts: wholeNumber("parts", 1, 250_000, 1000, "How many parts"),
+    boxes: wholeNumber("boxes", 1, 90_000, 20, "How many boxes"),
+    operations: wholeNumber("operations", 0, 10_000_000, 3000, "How many bookings, spread over the last 60 days"),
+    seed: wholeNumber("seed", 0, 4_294_967_295, 1, "The same seed makes the same data"),
     yes: Flag.Boolean("yes").pipe(Flag.withDefault(false), Flag.withDescription("Also when the instance holds data already"))
   },
   ({ yes, ...size }) =>

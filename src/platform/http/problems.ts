@@ -67,7 +67,7 @@ export class InvalidRequest extends Problem<InvalidRequest>()(
 
 /** One field that does not fit, found by a rule that a schema cannot express (an unknown typeId, from = to). */
 export const invalidField = (where: FieldProblem["in"], pointer: string, message: string) =>
-  new InvalidRequest({ detail: `${where} ${pointer}: ${message}`, errors: [{ in: where, pointer, message }] })
+  new InvalidRequest({ detail: `${pointer === "" ? where : `${where} ${pointer}`}: ${message}`, errors: [{ in: where, pointer, message }] })
 
 export class MalformedJson extends Problem<MalformedJson>()("MalformedJson", {
   code: "malformed-json",

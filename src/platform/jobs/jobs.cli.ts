@@ -2,6 +2,7 @@ import { Console, Duration, Effect, Layer, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { onApplication } from "../../command.ts"
 import { AppConfig } from "../config.ts"
+import { wholeNumber } from "../system/flags.ts"
 import { signalled } from "../system/signals.ts"
 import { type Job, jobStates } from "./job.ts"
 import { QueueLayer } from "./jobs.layer.ts"
@@ -23,13 +24,19 @@ const list = Command.make(
   {
     state: Flag.Literals("state", jobStates).pipe(Flag.optional, Flag.withDescription("Only those in this state")),
     kind: Flag.String("kind").pipe(Flag.optional, Flag.withDescription("Only those of this kind")),
-    limit: Flag.Int("limit").pipe(Flag.withDefault(50), Flag.withDescription("At most so many, 1 to 200")),
+    limit: wholeNumber("limit", 1, 10_000, 50, "At most so many, the newest"),
     json
   },
   ({ json, kind, limit, state }) =>
     Effect.gen(function* () {
       const filter = { state: Option.getOrUndefined(state), kind: Option.getOrUndefined(kind) }
-      const { items } = yield* Jobs.use((jobs) => jobs.list(filter, { limit: Math.min(Math.max(limit, 1), 200) }))
+      const jobs = yield* Jobs
+      const items: Array<Job> = []
+      for (let cursor: string | null | undefined; items.length < limit && cursor !== null; ) {
+        const page = yield* jobs.list(filter, { limit: Math.min(limit - items.length, 200), cursor })
+        items.push(...page.items)
+        cursor = page.nextCursor
+      }
       if (json) yield* Console.log(JSON.stringify(items, null, 2))
       else yield* Effect.forEach(items, (job) => Console.log(line(job)), { discard: true })
     }).pipe(onApplication(Layer.empty))

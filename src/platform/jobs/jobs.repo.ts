@@ -97,7 +97,7 @@ const make = Effect.gen(function* () {
   const eventsOf = (moved: string, action: string) =>
     sql.literal(`insert into changes (principal, request_id, topic, action, entity, entity_id, after)
       select principal, request_id, 'job', ${action}, 'job', id::text, json_strip_nulls(json_build_object(
-        'kind', kind, 'state', state, 'attempt', attempt, 'progress', progress, 'error', error,
+        'kind', kind, 'state', state, 'attempt', attempt, 'progress', progress, 'error', case when state in ('queued', 'failed') then error end,
         'entityType', entity_type, 'entityId', entity_id)) from ${moved}`)
 
   const held = (jobs: ReadonlyArray<Held>) => JSON.stringify(jobs.map(({ claim, id }) => ({ claim, id })))

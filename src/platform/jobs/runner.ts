@@ -109,7 +109,10 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       durations,
       kinds.map((kind) => ({ kind }))
     ),
-    startAtZero(waits)
+    startAtZero(
+      waits,
+      kinds.map((kind) => ({ kind }))
+    )
   ])
   yield* startAtZero(
     attempts,
@@ -265,7 +268,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
   const execute = (claimed: Claimed, job: Running, registered: Registered) =>
     Effect.gen(function* () {
       const since = yield* Clock.monotonicTimeNanos
-      yield* Metric.update(waits, claimed.waitedMs / 1000)
+      yield* Metric.update(Metric.withAttributes(waits, { kind: job.kind }), claimed.waitedMs / 1000)
       const exit = yield* Effect.exit(attempt(claimed, job, registered))
       const outcome = Exit.isSuccess(exit)
         ? exit.value
