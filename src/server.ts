@@ -23,6 +23,9 @@ import { ImportHttp } from "#inventory/transfer/import.http.ts"
 import { ImportWork } from "#inventory/transfer/import.jobs.ts"
 import { TypesHttp } from "#inventory/types/types.http.ts"
 import { Types } from "#inventory/types/types.service.ts"
+import { AnswersJobs } from "#platform/ai/answers.jobs.ts"
+import { OpenAiMetrics } from "#platform/ai/openai.metrics.ts"
+import { OpenAi } from "#platform/ai/openai.service.ts"
 import { ChangesHttp } from "#platform/changes/changes.http.ts"
 import { AppConfig } from "#platform/config.ts"
 import { type Connection, Db, layerClient } from "#platform/db/db.ts"
@@ -67,6 +70,7 @@ const Handlers = Layer.mergeAll(
   JobsHttp,
   JobsMetrics,
   ObjectsMetricsLayer,
+  OpenAiMetrics,
   pushedGauges
 )
 
@@ -126,10 +130,14 @@ const Files = Layer.mergeAll(ObjectsLayer, Media.layer, Fetcher.layer)
 
 /** What every role and every command stands on. */
 export const Application = (connection: Connection, schema?: "migrate" | "check") =>
-  Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files, JobsLayer).pipe(Layer.provideMerge(Database(connection, schema)))
+  Layer.mergeAll(Starters, Metrics.layer, Lifecycle.layer, Files, JobsLayer, OpenAi.layer).pipe(
+    Layer.provideMerge(Database(connection, schema))
+  )
 
 /** Every feature's jobs and schedules, and what runs them. */
-export const Work = WorkerLayer(Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs, LinkPreviewsJobs, DocumentsJobs, SellersJobs, ImportWork))
+export const Work = WorkerLayer(
+  Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs, LinkPreviewsJobs, DocumentsJobs, SellersJobs, ImportWork, AnswersJobs)
+)
 
 /**
  * Serves once everything is built. The socket must depend on the whole application: it would otherwise open while migrations

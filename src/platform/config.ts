@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
 import { Config, ConfigProvider, Context, Data, Duration, Effect, Layer, Option, Redacted, Result } from "effect"
+import { type Prices, parsePrices, priceOf } from "./ai/prices.ts"
 import { isAllowEntry } from "./fetcher/allow-list.ts"
 
 /** One setting that cannot be used: its name, what was expected; the value only when it is no secret. */
@@ -133,6 +134,14 @@ const bucketName = (variable: string, fallback: string): Setting<string> => ({
   parse: (s) => (/^[a-z0-9](?!.*\.\.)[a-z0-9.-]{1,61}[a-z0-9]$/u.test(s) ? s : undefined)
 })
 
+const secret = (variable: string): Setting<Redacted.Redacted | null> => ({
+  variable,
+  fallback: null,
+  expected: "text",
+  parse: (s) => Redacted.make(s),
+  secret: true
+})
+
 /** An address may carry a password although the setting is no secret. */
 const withoutCredentials = (text: string) => text.replaceAll(/\/\/[^/?#\s]*@/gu, "//<redacted>@")
 
@@ -158,17 +167,32 @@ const settings = {
   databasePoolMax: int("DATABASE_POOL_MAX", 10, 2, 1000),
   s3Endpoint: plainUrl("S3_ENDPOINT"),
   s3AccessKeyId: text("S3_ACCESS_KEY_ID", null),
-  s3SecretAccessKey: {
-    variable: "S3_SECRET_ACCESS_KEY",
-    fallback: null,
-    expected: "text",
-    parse: (s) => Redacted.make(s),
-    secret: true
-  } as Setting<Redacted.Redacted | null>,
+  s3SecretAccessKey: secret("S3_SECRET_ACCESS_KEY"),
   s3Region: text("S3_REGION", "us-east-1"),
   s3ForcePathStyle: boolean("S3_FORCE_PATH_STYLE", true),
   s3BucketDocs: bucketName("S3_BUCKET_DOCS", "inventory-docs"),
   s3BucketImages: bucketName("S3_BUCKET_IMAGES", "inventory-images"),
+  openaiApiKey: secret("OPENAI_API_KEY"),
+  openaiBaseUrl: plainUrl("OPENAI_BASE_URL"),
+  openaiModel: {
+    variable: "OPENAI_MODEL",
+    fallback: "gpt-5.4-mini",
+    expected: "the name of a model, without spaces",
+    parse: (s) => (/^[\x21-\x7e]{1,200}$/u.test(s) ? s : undefined)
+  } as Setting<string>,
+  aiPrices: {
+    variable: "AI_PRICES",
+    fallback: new Map(),
+    expected: 'US dollars per million tokens by model, as JSON: {"gpt-4.1-mini": {"input": 0.4, "output": 1.6}}',
+    parse: parsePrices,
+    show: (prices) => JSON.stringify(Object.fromEntries(prices))
+  } satisfies Setting<Prices>,
+  aiMonthlyBudgetUsd: {
+    variable: "AI_MONTHLY_BUDGET_USD",
+    fallback: null,
+    expected: "US dollars from 0 to 1000000, such as 5 or 2.50; empty for no limit",
+    parse: (s) => (/^\d{1,7}(\.\d{1,6})?$/u.test(s) && Number(s) <= 1e6 ? Number(s) : undefined)
+  } as Setting<number | null>,
   amqpUrl: optionalUrl("AMQP_URL", ["amqp:", "amqps:"], true),
   authAllowOpenNetwork: boolean("AUTH_ALLOW_OPEN_NETWORK", false),
   corsOrigins: list("CORS_ORIGINS", "origins such as https://app.example.org, separated by commas", isOrigin),
@@ -247,7 +271,7 @@ const load = Effect.fnUntraced(function* (defaults: Partial<Values>) {
   if (config.shutdownDelay && config.shutdownGrace && Duration.isGreaterThanOrEqualTo(config.shutdownDelay, config.shutdownGrace)) {
     problems.push({ variable: "SHUTDOWN_DELAY", expected: "less than SHUTDOWN_GRACE, which it is a part of" })
   }
-  problems.push(...objectStoreProblems(config))
+  problems.push(...objectStoreProblems(config), ...priceProblems(config))
   if (problems.length > 0) return yield* new ConfigError({ problems })
   return AppConfig.of(config)
 })
@@ -262,6 +286,14 @@ const objectStoreProblems = ({ s3AccessKeyId, s3BucketDocs, s3BucketImages, s3En
   if (s3BucketDocs !== undefined && s3BucketDocs === s3BucketImages)
     problems.push({ variable: "S3_BUCKET_IMAGES", expected: "another bucket than S3_BUCKET_DOCS", found: s3BucketImages })
   return problems
+}
+
+// What a call may cost must be known before it is made, or the budget would be a guess.
+const priceProblems = ({ aiMonthlyBudgetUsd, aiPrices, openaiModel }: Values): ReadonlyArray<ConfigProblem> => {
+  if (aiMonthlyBudgetUsd === null || aiMonthlyBudgetUsd === undefined || !openaiModel || !aiPrices) return []
+  if (priceOf(openaiModel, aiPrices) !== null) return []
+  const example = JSON.stringify({ [openaiModel]: { input: 0.4, output: 1.6 } })
+  return [{ variable: "AI_PRICES", expected: `the price of ${openaiModel}, because AI_MONTHLY_BUDGET_USD is set, in the form ${example}` }]
 }
 
 /** Whether `npm start` or another npm script started the process. No setting of a person's: npm says so itself. */

@@ -26,5 +26,8 @@ export const fold = (text: string): string =>
         // Which sigma a capital becomes depends on where the word ends, and the beginning of a word ends elsewhere.
         .replaceAll("ς", "σ")
 
+/** What `squash` makes of a text, with everything still between the letters and digits: for rules about where words end. */
+export const upper = (text: string): string => withoutAccents(withoutAccents(normalise(text)).toUpperCase())
+
 /** The form in which part numbers and codes are compared: `bc-547 b` is `BC547B`. */
-export const squash = (text: string): string => withoutAccents(withoutAccents(normalise(text)).toUpperCase()).replace(/[^\p{L}\p{N}]/gu, "")
+export const squash = (text: string): string => upper(text).replace(/[^\p{L}\p{N}]/gu, "")

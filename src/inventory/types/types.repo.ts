@@ -1,4 +1,4 @@
-import { Context, Effect, Layer, type Option, Schema } from "effect"
+import { Context, Effect, Layer, type Option, Schema, Struct } from "effect"
 import { SqlClient } from "effect/sql"
 import { count, onConstraint, row, rows, run, type Transaction } from "#platform/db/db.ts"
 import { keyset, PageKey, type PageParams, sortKey, withTotal } from "#platform/db/paging.ts"
@@ -8,6 +8,7 @@ const one = row(PartType)
 const page = rows(Schema.Struct({ ...PartType.fields, ...PageKey }))
 const ids = rows(Schema.Struct({ id: PartType.fields.id }))
 const named = rows(Schema.Struct({ name: Schema.String, id: PartType.fields.id }))
+const called = rows(PartType.mapFields(Struct.pick(["id", "name", "aliases"])))
 const keys = rows(Schema.Struct({ key: Schema.String }))
 
 const list = {
@@ -98,6 +99,9 @@ const make = Effect.gen(function* () {
         (found) => new Map(found.map(({ id, name }) => [name, id]))
       )
     ),
+
+    /** What every type may be called, in the order of their ids. */
+    called: called(sql`select id, name, aliases from part_types order by id`).pipe(Effect.withSpan("TypesRepo.called")),
 
     /** Inserts types with these names where there are none yet; answers the new ones. */
     insertMissing: Effect.fn("TypesRepo.insertMissing")(

@@ -8,6 +8,7 @@ import type { InvalidRequest, PreconditionFailed } from "#platform/http/problems
 import { SearchIndex } from "../search/search-index.service.ts"
 import starter from "./starter-types.json" with { type: "json" }
 import { type NewType, type PartType, type TypeEdit, type TypeId, TypeInUse, type TypeNameTaken, TypeNotFound } from "./type.ts"
+import { type NamedType, resolveTypeName } from "./type-name.ts"
 import { TypesRepo } from "./types.repo.ts"
 
 export class Types extends Context.Service<
@@ -28,6 +29,8 @@ export class Types extends Context.Service<
     readonly unknown: (ids: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<number>>
     /** Which types the words mean: the type of that name, ignoring case, else the only one that has it as an alias. */
     readonly named: (words: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TypeId>>
+    /** The type that a name means which no person chose from the list; see {@link resolveTypeName}. */
+    readonly resolveName: (name: string) => Effect.Effect<NamedType | null>
     /** Which types have the names, ignoring case, with a new type for every name of none. Aliases do not count here. */
     readonly ensure: (names: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TypeId>, never, Transaction>
     /** Inserts the starter types whose keys were never inserted before; answers how many. Safe to run at every start. */
@@ -109,6 +112,7 @@ export class Types extends Context.Service<
           const others = words.filter((word) => !found.has(word))
           return others.length === 0 ? found : new Map([...(yield* repo.aliased(others)), ...found])
         }),
+        resolveName: Effect.fn("Types.resolveName")((name) => Effect.map(repo.called, (types) => resolveTypeName(name, types))),
         ensure: Effect.fn("Types.ensure")(function* (names) {
           if (names.length === 0) return new Map()
           const found = yield* repo.named(names)
