@@ -5,6 +5,7 @@ import { DocumentsApi } from "#inventory/documents/documents.api.ts"
 import { LinkPreviewsApi } from "#inventory/link-previews/link-previews.api.ts"
 import { LocationsApi } from "#inventory/locations/locations.api.ts"
 import { PartsApi } from "#inventory/parts/parts.api.ts"
+import { ProposalsApi } from "#inventory/proposals/proposals.api.ts"
 import { SearchApi } from "#inventory/search/search.api.ts"
 import { SellerLinksApi } from "#inventory/sellers/seller-links.api.ts"
 import { SellersApi } from "#inventory/sellers/sellers.api.ts"
@@ -35,6 +36,7 @@ export class Api extends HttpApi.make("partwright")
     DashboardApi,
     ExportApi,
     ImportApi,
+    ProposalsApi,
     ChangesApi,
     JobsApi,
     EventsApi,

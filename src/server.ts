@@ -12,6 +12,8 @@ import { LinkPreviewsHttp } from "#inventory/link-previews/link-previews.http.ts
 import { LinkPreviewsJobs } from "#inventory/link-previews/link-previews.jobs.ts"
 import { LocationsHttp } from "#inventory/locations/locations.http.ts"
 import { PartsHttp } from "#inventory/parts/parts.http.ts"
+import { ProposalsHttp } from "#inventory/proposals/proposals.http.ts"
+import { ProposalsJobs } from "#inventory/proposals/proposals.jobs.ts"
 import { SearchHttp } from "#inventory/search/search.http.ts"
 import { SellerLinksHttp } from "#inventory/sellers/seller-links.http.ts"
 import { SellersHttp } from "#inventory/sellers/sellers.http.ts"
@@ -64,6 +66,7 @@ const Handlers = Layer.mergeAll(
   LocationsHttp,
   ExportHttp,
   ImportHttp,
+  ProposalsHttp,
   ChangesHttp,
   EventsHttp,
   HealthHttp,
@@ -136,7 +139,7 @@ export const Application = (connection: Connection, schema?: "migrate" | "check"
 
 /** Every feature's jobs and schedules, and what runs them. */
 export const Work = WorkerLayer(
-  Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs, LinkPreviewsJobs, DocumentsJobs, SellersJobs, ImportWork, AnswersJobs)
+  Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs, LinkPreviewsJobs, DocumentsJobs, SellersJobs, ImportWork, ProposalsJobs, AnswersJobs)
 )
 
 /**

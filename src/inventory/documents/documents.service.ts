@@ -42,6 +42,12 @@ export interface Upload {
 /** Something that must be committed with a new document: the answer kept under an Idempotency-Key. */
 export type Within<A, E> = (written: Effect.Effect<Document, never, Transaction>) => Effect.Effect<A, E, Transaction>
 
+/** A document to be, on objects that are there. */
+export type Attached = Omit<NewDocument, "id" | "id4" | "isCover" | "object" | "preview"> & {
+  readonly objectId: number | null
+  readonly previewId: number | null
+}
+
 type Refused = Missing | StorageUnavailable
 type FileRefused = UnsupportedMedia | UnreadableFile | PayloadTooLarge
 
@@ -64,6 +70,15 @@ export class Documents extends Context.Service<
     readonly edit: (id: string, edit: DocumentEdit, ifMatch: IfMatch) => Effect.Effect<Document, DocumentNotFound | PreconditionFailed>
     readonly remove: (id: string, ifMatch: IfMatch) => Effect.Effect<void, DocumentNotFound | PreconditionFailed>
     readonly copy: (id: string, copy: DocumentCopy) => Effect.Effect<Document, DocumentNotFound | NotAnImage | Missing>
+    /**
+     * Gives a part, which the caller has locked, documents on objects that are there, which the caller holds. The one at `cover` becomes
+     * the cover; without it the first image does when the part has none.
+     */
+    readonly attach: (
+      id4: string,
+      files: ReadonlyArray<Attached>,
+      cover: number | undefined
+    ) => Effect.Effect<ReadonlyArray<Document>, never, Transaction>
     /** A cover that is chosen is an edit of the part, and `ifMatch` its version. */
     readonly setCover: (
       id4: string,
@@ -284,6 +299,21 @@ export class Documents extends Context.Service<
                 },
                 setAsCover
               )
+            })
+          )
+        ),
+
+        attach: Effect.fn("Documents.attach")((id4, files, cover) =>
+          Effect.forEach(
+            files,
+            Effect.fnUntraced(function* ({ objectId, previewId, ...file }, at) {
+              const held = (object: number | null) =>
+                object === null ? Effect.succeed(null) : Effect.map(objects.hold(object), Option.getOrThrow)
+              const [object, preview] = [yield* held(objectId), yield* held(previewId)]
+              if (file.kind === "pdf" && object !== null) yield* texts.want(object)
+              const document = yield* insert({ ...file, id4, object, preview }, cover === at || (cover === undefined && "when-first"))
+              yield* derive(document, object ?? preview)
+              return document
             })
           )
         ),

@@ -54,6 +54,8 @@ export class Parts extends Context.Service<
     ) => Effect.Effect<Page<ListedPart>, InvalidCursor | InvalidRequest>
     /** Rows of these parts, in no particular order; unknown ids are left out. */
     readonly rows: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<PartRow>>
+    /** The part, which nobody else changes before the transaction ends. */
+    readonly lock: (id4: Id4) => Effect.Effect<Part, Missing, Transaction>
     readonly create: (
       part: NewPart
     ) => Effect.Effect<Part, BarcodeTaken | Id4SpaceExhausted | InvalidRequest | SellerLinkExists | SellerPartNumberTaken>
@@ -256,6 +258,7 @@ export class Parts extends Context.Service<
         get,
         list: Effect.fn("Parts.list")((filter, include, params) => repo.list(filter, include.includes("locations"), params)),
         rows: Effect.fn("Parts.rows")((wanted) => (wanted.length === 0 ? Effect.succeed([]) : repo.rows(wanted))),
+        lock: Effect.fn("Parts.lock")((id4) => Effect.flatMap(repo.lock(id4), orMissing(id4))),
         create: Effect.fn("Parts.create")((part) => db.transaction(create(part))),
         edit: Effect.fn("Parts.edit")((id4, patch, ifMatch) => db.transaction(edit(id4, patch, ifMatch))),
         bulkEdit: Effect.fn("Parts.bulkEdit")((patch) => db.transaction(bulkEdit(patch))),

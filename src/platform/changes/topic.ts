@@ -9,6 +9,7 @@ export const Topic = Schema.Literals([
   "job",
   "ledger",
   "part",
+  "proposal",
   "seller",
   "stock",
   "type"
