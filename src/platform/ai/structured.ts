@@ -15,6 +15,7 @@ export interface Structured<A> {
 
 /** How the model is told of a schema, which must be an object, and how its word is read back. Throws for what has no such form. */
 export const structured = <A>(schema: Schema.Codec<A, unknown>): Structured<A> => {
+  if (isEmpty(schema)) return { jsonSchema: nothing, decode: Schema.decodeUnknownEffect(schema) }
   const { codec, jsonSchema } = toCodecOpenAI(schema)
   const { $defs = {}, ...root } = simplified(jsonSchema) as { readonly $defs?: JsonObject }
   const used = referredTo(root, $defs)
@@ -23,6 +24,12 @@ export const structured = <A>(schema: Schema.Codec<A, unknown>): Structured<A> =
     decode: Schema.decodeUnknownEffect(codec as Schema.Codec<A, unknown>)
   }
 }
+
+// A struct without fields is anything that is not null, also an array. The parameters of a tool that needs none are an object.
+const isEmpty = ({ ast }: Schema.Constraint) =>
+  ast._tag === "Objects" && ast.propertySignatures.length === 0 && ast.indexSignatures.length === 0
+
+const nothing = { type: "object", properties: {}, required: [], additionalProperties: false }
 
 const simplified = (node: unknown): unknown => {
   if (Array.isArray(node)) return node.map(simplified)

@@ -1,4 +1,5 @@
 import { Clock, Context, Effect, Layer } from "effect"
+import { OpenAi } from "../ai/openai.service.ts"
 import { AppConfig } from "../config.ts"
 import { known } from "../db/migrator.ts"
 import { Jobs } from "../jobs/jobs.service.ts"
@@ -18,6 +19,7 @@ export class Health extends Context.Service<Health, { readonly details: Effect.E
       const objects = yield* Objects
       const jobs = yield* Jobs
       const queue = yield* Queue
+      const { status: ai } = yield* OpenAi
       const { databasePoolMax } = yield* AppConfig
       const startedAt = new Date(yield* Clock.currentTimeMillis).toISOString()
       const status = <E extends { readonly detail?: string | undefined }>(check: Effect.Effect<void, E>) =>
@@ -40,7 +42,7 @@ export class Health extends Context.Service<Health, { readonly details: Effect.E
         }
       })
       return Health.of({
-        details: Effect.map(Effect.all([repo.database, store, waiting], { concurrency: 3 }), ([database, stored, jobs]) => ({
+        details: Effect.map(Effect.all([repo.database, store, waiting, ai], { concurrency: 4 }), ([database, stored, jobs, ai]) => ({
           status: stopping() ? ("stopping" as const) : ("ok" as const),
           version,
           node: process.version,
@@ -49,7 +51,8 @@ export class Health extends Context.Service<Health, { readonly details: Effect.E
           residentMemoryBytes: process.memoryUsage.rss(),
           database: { ...database, schemaKnown: known.at(-1)?.id ?? 0, poolMax: databasePoolMax },
           objects: stored,
-          queue: jobs
+          queue: jobs,
+          ai
         })).pipe(Effect.withSpan("Health.details"))
       })
     })

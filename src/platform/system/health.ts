@@ -30,6 +30,12 @@ export const SystemHealth = Schema.Struct({
     running: Schema.Int,
     failed: Schema.Int,
     oldestQueuedSeconds: Schema.Finite.annotate({ description: "How long the job that waits longest has been due" })
+  }),
+  ai: Schema.Struct({
+    configured: Schema.Boolean,
+    model: Schema.String,
+    budgetUsd: Schema.NullOr(Schema.Finite).annotate({ description: "What a calendar month (UTC) may cost; null: nothing limits it" }),
+    spentUsd: Schema.Finite.annotate({ description: "In this month, with the most that calls under way can cost" })
   })
 }).annotate({ identifier: "SystemHealth" })
 export type SystemHealth = typeof SystemHealth.Type
