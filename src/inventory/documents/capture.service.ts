@@ -6,7 +6,7 @@ import { Media } from "#platform/media/media.service.ts"
 import type { Inspected, Picture } from "#platform/media/media.ts"
 import type { Staged } from "#platform/objects/object.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
-import { factsOf, isPage, isPdfAddress, LinkUnreachable, nameFrom, pageText, UnsupportedLinkContent } from "./capture.ts"
+import { factsOf, isPage, isPdfAddress, LinkUnreachable, nameFrom, pageText, UnsupportedLinkContent, wordsOf } from "./capture.ts"
 
 /** What was found at an address. */
 export type Captured =
@@ -21,6 +21,8 @@ export class LinkCapture extends Context.Service<
   {
     /** A page with its title and picture, or a PDF or an image, judged by the bytes. Within 30 seconds. */
     readonly capture: (url: string) => Effect.Effect<Captured, CaptureRefused, Scope.Scope>
+    /** What is written there, on a page or in a PDF, at most so many characters. Within 30 seconds. */
+    readonly text: (url: string, most: number) => Effect.Effect<{ readonly title: string | null; readonly text: string }, CaptureRefused>
     /** The icon of a site, at most as large; null when it has none that can be read. */
     readonly icon: (website: string, size: number) => Effect.Effect<Picture | null, LinkUnreachable | StorageUnavailable>
   }
@@ -82,6 +84,24 @@ export class LinkCapture extends Context.Service<
           }
         })
 
+      const text = Effect.fnUntraced(function* (url: string, most: number) {
+        const { charset, finalUrl, mediaType, staged } = yield* fetch(url, largest)
+        const beginning = yield* readBeginning(staged.path)
+        if (isPage(beginning, mediaType)) {
+          const html = pageText(beginning, charset)
+          return { title: factsOf(html, finalUrl).title, text: wordsOf(html, most) }
+        }
+        const neither = new UnsupportedLinkContent({ detail: "At this address is neither a page nor a PDF." })
+        const { kind } = yield* media.inspect(staged.path, staged.size).pipe(Effect.catchTag("UnsupportedMedia", () => Effect.fail(neither)))
+        if (kind !== "pdf") return yield* neither
+        return { title: null, text: (yield* media.text(staged.path)).slice(0, most).toWellFormed() }
+      }, Effect.scoped)
+
+      const inTime = Effect.timeoutOrElse({
+        duration: within,
+        orElse: () => Effect.fail(new LinkUnreachable({ detail: "The address did not answer within 30 seconds." }))
+      })
+
       const icon = Effect.fnUntraced(function* (website: string, size: number) {
         const { charset, finalUrl, mediaType, staged } = yield* fetch(website, largestPicture)
         const beginning = yield* readBeginning(staged.path)
@@ -91,14 +111,8 @@ export class LinkCapture extends Context.Service<
 
       return LinkCapture.of({
         icon: Effect.fn("LinkCapture.icon")(icon),
-        capture: Effect.fn("LinkCapture.capture")((url) =>
-          read(url, true).pipe(
-            Effect.timeoutOrElse({
-              duration: within,
-              orElse: () => Effect.fail(new LinkUnreachable({ detail: "The address did not answer within 30 seconds." }))
-            })
-          )
-        )
+        text: Effect.fn("LinkCapture.text")((url, most) => inTime(text(url, most))),
+        capture: Effect.fn("LinkCapture.capture")((url) => inTime(read(url, true)))
       })
     })
   )

@@ -89,6 +89,41 @@ const tagsOf = (html: string) => {
   return { tags, title }
 }
 
+/** The words that a reader of the page sees, at most so many characters; what hides text by its style is not known. */
+export const wordsOf = (html: string, most: number): string => {
+  let words = ""
+  let isHidden = false
+  const ignored = () => {}
+  const said = ({ chars }: Token.CharacterToken) => {
+    if (!isHidden && words.length < most) words += chars
+  }
+  const apart = () => {
+    words += " "
+  }
+  const reader = new Tokenizer(
+    {},
+    {
+      onStartTag: ({ tagName: name }) => {
+        reader.state = textsAfter.get(name) ?? TokenizerMode.DATA
+        isHidden = textsAfter.has(name) && name !== "textarea" && name !== "title"
+        apart()
+      },
+      onEndTag: () => {
+        isHidden = false
+        apart()
+      },
+      onCharacter: said,
+      onWhitespaceCharacter: said,
+      onNullCharacter: ignored,
+      onComment: ignored,
+      onDoctype: ignored,
+      onEof: ignored
+    }
+  )
+  reader.write(html, true)
+  return words.replaceAll(/[\p{Cc}\p{Cs}\s]+/gu, " ").trim().slice(0, most).toWellFormed()
+}
+
 const firstLine = (text: string) =>
   text
     .split(/[\r\n]+/u)

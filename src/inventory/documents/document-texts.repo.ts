@@ -4,6 +4,7 @@ import { row, run, type Transaction } from "#platform/db/db.ts"
 import type { ObjectRef } from "#platform/objects/object.ts"
 
 const State = row(Schema.Struct({ state: Schema.Literals(["queued", "done", "failed"]) }))
+const Beginning = row(Schema.Struct({ title: Schema.String, text: Schema.String }))
 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -11,6 +12,13 @@ const make = Effect.gen(function* () {
   return {
     state: Effect.fn("DocumentTextsRepo.state")((object: number) =>
       State(sql`select state from document_texts where object_id = ${object}`)
+    ),
+
+    /** The beginning of what is written in the oldest PDF of a part that was read. */
+    ofPart: Effect.fn("DocumentTextsRepo.ofPart")((id4: string, most: number) =>
+      Beginning(sql`
+        select d.title, left(x.content, ${most}) as text from documents d join document_texts x on x.object_id = d.object_id
+        where d.part_id4 = ${id4} and x.state = 'done' order by d.id limit 1`)
     ),
 
     /** The text of these bytes is wanted, again if it could not be read before. */

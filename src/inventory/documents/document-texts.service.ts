@@ -22,6 +22,8 @@ export class DocumentTexts extends Context.Service<
   {
     /** Reads the bytes unless that is done, or nothing shows them any more. */
     readonly read: (objectId: number, run: JobRun<Read>) => Effect.Effect<Read | Completed, StorageUnavailable | UnreadableFile>
+    /** The beginning of what is written in the oldest PDF of a part that was read; none when there is none. */
+    readonly ofPart: DocumentTextsRepo["Service"]["ofPart"]
   }
 >()("inventory/DocumentTexts") {
   static readonly layerNoDeps = Layer.effect(
@@ -85,6 +87,7 @@ export class DocumentTexts extends Context.Service<
       })
 
       return DocumentTexts.of({
+        ofPart: texts.ofPart,
         read: Effect.fn("DocumentTexts.read")((objectId, run) =>
           Effect.onExit(read(objectId, run), (exit) =>
             Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause) && (run.isLastAttempt || isFinal(exit.cause))

@@ -29,6 +29,8 @@ export class Types extends Context.Service<
     readonly unknown: (ids: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<number>>
     /** Which types the words mean: the type of that name, ignoring case, else the only one that has it as an alias. */
     readonly named: (words: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TypeId>>
+    /** What the types are called, the oldest first. */
+    readonly names: Effect.Effect<ReadonlyArray<string>>
     /** The type that a name means which no person chose from the list; see {@link resolveTypeName}. */
     readonly resolveName: (name: string) => Effect.Effect<NamedType | null>
     /** Which types have the names, ignoring case, with a new type for every name of none. Aliases do not count here. */
@@ -112,6 +114,7 @@ export class Types extends Context.Service<
           const others = words.filter((word) => !found.has(word))
           return others.length === 0 ? found : new Map([...(yield* repo.aliased(others)), ...found])
         }),
+        names: Effect.map(repo.called, (types) => types.map(({ name }) => name)),
         resolveName: Effect.fn("Types.resolveName")((name) => Effect.map(repo.called, (types) => resolveTypeName(name, types))),
         ensure: Effect.fn("Types.ensure")(function* (names) {
           if (names.length === 0) return new Map()
