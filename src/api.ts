@@ -2,6 +2,7 @@ import { HttpApi, OpenApi } from "effect/http-api"
 import { BoxesApi } from "#inventory/boxes/boxes.api.ts"
 import { DashboardApi } from "#inventory/dashboard/dashboard.api.ts"
 import { DocumentsApi } from "#inventory/documents/documents.api.ts"
+import { DuplicatesApi } from "#inventory/duplicates/duplicates.api.ts"
 import { LinkPreviewsApi } from "#inventory/link-previews/link-previews.api.ts"
 import { LocationsApi } from "#inventory/locations/locations.api.ts"
 import { PartsApi } from "#inventory/parts/parts.api.ts"
@@ -24,6 +25,7 @@ import { SystemApi } from "#platform/system/health.api.ts"
 export class Api extends HttpApi.make("partwright")
   .add(
     PartsApi,
+    DuplicatesApi,
     DocumentsApi,
     LinkPreviewsApi,
     SellerLinksApi,

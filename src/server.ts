@@ -8,6 +8,7 @@ import { DashboardHttp } from "#inventory/dashboard/dashboard.http.ts"
 import { DashboardMetrics } from "#inventory/dashboard/dashboard.metrics.ts"
 import { DocumentsHttp } from "#inventory/documents/documents.http.ts"
 import { DocumentsJobs } from "#inventory/documents/documents.jobs.ts"
+import { DuplicatesHttp } from "#inventory/duplicates/duplicates.http.ts"
 import { LinkPreviewsHttp } from "#inventory/link-previews/link-previews.http.ts"
 import { LinkPreviewsJobs } from "#inventory/link-previews/link-previews.jobs.ts"
 import { LocationsHttp } from "#inventory/locations/locations.http.ts"
@@ -53,6 +54,7 @@ import { pushedGauges } from "#platform/telemetry/otlp.ts"
 /** Every feature's handlers. */
 const Handlers = Layer.mergeAll(
   PartsHttp,
+  DuplicatesHttp,
   DocumentsHttp,
   LinkPreviewsHttp,
   SellerLinksHttp,

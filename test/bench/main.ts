@@ -192,6 +192,17 @@ if (wants("search")) {
   )
 }
 
+if (wants("duplicates")) {
+  const { items } = await json(server, "/api/parts?limit=200&sort=id4")
+  const bodies = (items as ReadonlyArray<object>).map((part) => {
+    const { description, manufacturerCode, typeId } = part as Record<string, unknown>
+    return { description, manufacturerCode, typeId }
+  })
+  const next = (): Call => ({ method: "POST", path: "/api/parts/check-duplicates", body: bodies[Math.floor(random() * bodies.length)] })
+  report("check for duplicates, 8 clients", await drive(server, { clients: 8, seconds, next }), "")
+  report("check for duplicates, 1 client", await drive(server, { clients: 1, seconds, next }), "")
+}
+
 if (wants("verbs")) {
   const slot = { boxNo: 1, locNo: 1 }
   const verb = (id4: string): Call => ({ method: "POST", path: `/api/parts/${id4}/put`, body: { slot, quantity: 1 } })

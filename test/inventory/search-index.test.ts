@@ -27,7 +27,8 @@ const documents = Effect.flatMap(
     sql<{
       readonly id4: string
       readonly words: string
-    }>`select part_id4 as id4, words::text as words from search_documents order by part_id4`
+      readonly description: string
+    }>`select part_id4 as id4, words::text as words, description from search_documents order by part_id4`
 )
 const vocabulary = Effect.flatMap(
   SqlClient.SqlClient,

@@ -30,6 +30,12 @@ export const lexemesOf = (part: PartTexts, seen: Seen = new Map()): Lexemes => {
   return lexemes
 }
 
+/** The set of values that a part has, as lexemes in their order: equal for parts that mean the same values, however they write them. */
+export const valueLexemesOf = (part: PartTexts): ReadonlyArray<string> =>
+  Array.from(lexemesOf(part).keys())
+    .filter((lexeme) => lexeme.startsWith("~"))
+    .sort()
+
 const lexemesOfField = (field: Field, text: string, seen: Seen): ReadonlySet<string> => {
   const { values } = fields[field]
   const key = (values ? "v" : "w") + text

@@ -87,13 +87,17 @@ const make = Effect.gen(function* () {
 
     /** Documents that stay the same are not written again. */
     write: Effect.fn("SearchIndexRepo.write")(
-      (documents: ReadonlyArray<{ readonly id4: string; readonly words: string }>): Effect.Effect<void, never, Transaction> =>
+      (
+        documents: ReadonlyArray<{ readonly id4: string; readonly words: string; readonly description: string }>
+      ): Effect.Effect<void, never, Transaction> =>
         run(sql`
-          insert into search_documents (part_id4, words)
-          select n.id4, n.words::tsvector from unnest(${documents.map(({ id4 }) => id4)}::text[], ${documents.map(({ words }) => words)}::text[])
-            as n (id4, words)
+          insert into search_documents (part_id4, words, description)
+          select n.id4, n.words::tsvector, n.description
+          from unnest(${documents.map(({ id4 }) => id4)}::text[], ${documents.map(({ words }) => words)}::text[],
+            ${documents.map(({ description }) => description)}::text[]) as n (id4, words, description)
           order by n.id4
-          on conflict (part_id4) do update set words = excluded.words where search_documents.words <> excluded.words`)
+          on conflict (part_id4) do update set words = excluded.words, description = excluded.description
+          where search_documents.words <> excluded.words or search_documents.description <> excluded.description`)
     ),
 
     /** Given in their order, or two writers with the same new words could wait for each other. Known words keep their counts. */

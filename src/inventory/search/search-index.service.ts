@@ -1,5 +1,6 @@
 import { Context, Effect, Layer } from "effect"
 import { Db, type Transaction } from "#platform/db/db.ts"
+import { fold } from "./fold.ts"
 import { lexemesOf, type PartTexts, type Seen, toTsvector, vocabularyOf, wordsOfPieces } from "./lexemes.ts"
 import { SearchIndexRepo, type Sources } from "./search-index.repo.ts"
 
@@ -49,9 +50,13 @@ export class SearchIndex extends Context.Service<
       const refreshChunk = Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
         yield* repo.lock(ids)
         const seen: Seen = new Map()
-        const documents = (yield* repo.sources(ids)).map((part) => ({ id4: part.id4, lexemes: lexemesOf(textsOf(part), seen) }))
+        const documents = (yield* repo.sources(ids)).map((part) => ({
+          id4: part.id4,
+          lexemes: lexemesOf(textsOf(part), seen),
+          description: fold(part.description)
+        }))
         if (documents.length === 0) return
-        yield* repo.write(documents.map(({ id4, lexemes }) => ({ id4, words: toTsvector(lexemes) })))
+        yield* repo.write(documents.map(({ description, id4, lexemes }) => ({ id4, words: toTsvector(lexemes), description })))
         const counts = new Map<string, number>()
         for (const { lexemes } of documents) {
           for (const word of vocabularyOf(lexemes)) counts.set(word, (counts.get(word) ?? 0) + 1)
