@@ -3,6 +3,7 @@ import { SqlClient } from "effect/sql"
 import { AppConfig } from "#platform/config.ts"
 import { count, row, rows, run, type Transaction } from "#platform/db/db.ts"
 import { keyset, PageKey, type PageParams, sortKey, withTotal } from "#platform/db/paging.ts"
+import type { ObjectRef } from "#platform/objects/object.ts"
 import { DocumentType, type ProposalKind, type Proposed } from "./output.ts"
 import { Proposal, type ProposalInput, type ProposalStatus, type ProposalsFilter, pendingDays } from "./proposal.ts"
 
@@ -14,8 +15,9 @@ export interface NewFile {
   readonly title: string
   readonly originalFilename: string | null
   readonly url: string | null
-  readonly objectId: number | null
-  readonly previewId: number | null
+  readonly object: ObjectRef | null
+  /** What is shown of a page. */
+  readonly preview: ObjectRef | null
   readonly mediaType: string | null
   readonly size: number | null
   readonly width: number | null
@@ -170,8 +172,8 @@ const make = Effect.gen(function* () {
           title: file.title,
           original_filename: file.originalFilename,
           url: file.url,
-          object_id: file.objectId,
-          preview_id: file.previewId,
+          object_id: file.object?.id ?? null,
+          preview_id: file.preview?.id ?? null,
           media_type: file.mediaType,
           size: file.size,
           width: file.width,

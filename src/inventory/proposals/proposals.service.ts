@@ -72,8 +72,10 @@ export class Proposals extends Context.Service<
     ) => Effect.Effect<Download<ProposalDocumentNotFound | StorageUnavailable, Scope.Scope>, ProposalNotFound | ProposalDocumentNotFound>
     /** Keeps a file for the proposal that a job will make. */
     readonly keep: (jobId: string, file: NewFile) => Effect.Effect<void, never, Transaction>
-    /** What is kept for the proposal of a job. */
-    readonly kept: (jobId: string) => Effect.Effect<ReadonlyArray<File>>
+    /** The photo that was sent for the proposal of a job. */
+    readonly photoOf: (jobId: string) => Effect.Effect<Option.Option<File>>
+    /** Lets go of what an earlier attempt of the job has found. */
+    readonly restart: (jobId: string) => Effect.Effect<void>
     /**
      * Stores what was proposed, with the files that are kept for the job, and ends the job with it. An older proposal of the kind for the
      * part is superseded.
@@ -132,6 +134,15 @@ export class Proposals extends Context.Service<
         yield* repo.removeFiles(files.map(({ id }) => id))
         yield* objects.release(objectsOf(files))
       })
+
+      /** Of a job that has made no proposal. */
+      const letGo = (jobId: string, which: (file: File) => boolean) =>
+        Effect.gen(function* () {
+          const files = (yield* repo.filesOfJob(jobId)).filter(which)
+          if (files.length === 0) return
+          yield* objects.lock(objectsOf(files))
+          yield* release(files)
+        }).pipe(db.transaction)
 
       /** Ends it without a part. Its objects are held. */
       const end = Effect.fnUntraced(function* (
@@ -244,7 +255,10 @@ export class Proposals extends Context.Service<
         list: Effect.fn("Proposals.list")((filter, params) => repo.list(filter, params)),
         get: Effect.fn("Proposals.get")((id) => Effect.map(kept(id), toProposal)),
         keep: Effect.fn("Proposals.keep")((jobId, file) => repo.addFile(jobId, file)),
-        kept: Effect.fn("Proposals.kept")((jobId) => repo.filesOfJob(jobId)),
+        photoOf: Effect.fn("Proposals.photoOf")((jobId) =>
+          Effect.map(repo.filesOfJob(jobId), (files) => Option.fromUndefinedOr(files.find(({ wasSent }) => wasSent)))
+        ),
+        restart: Effect.fn("Proposals.restart")((jobId) => letGo(jobId, ({ wasSent }) => !wasSent)),
 
         document: Effect.fn("Proposals.document")(function* (id, index) {
           yield* kept(id)
@@ -333,17 +347,7 @@ export class Proposals extends Context.Service<
             )
           )
           const abandoned = yield* repo.abandoned(mostAtOnce)
-          yield* Effect.forEach(
-            abandoned,
-            ({ jobId }) =>
-              db.transaction(
-                Effect.gen(function* () {
-                  yield* objects.lock(objectsOf(yield* repo.filesOfJob(jobId)))
-                  yield* release(yield* repo.filesOfJob(jobId))
-                })
-              ),
-            { discard: true }
-          )
+          yield* Effect.forEach(abandoned, ({ jobId }) => letGo(jobId, () => true), { discard: true })
           return { expired: expired.reduce((sum: number, n) => sum + n, 0), abandoned: abandoned.length }
         }).pipe(Effect.withSpan("Proposals.expire"))
       })

@@ -31,6 +31,8 @@ export class Types extends Context.Service<
     readonly named: (words: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TypeId>>
     /** What the types are called, the oldest first. */
     readonly names: Effect.Effect<ReadonlyArray<string>>
+    /** What the types are called that a new instance has. */
+    readonly starterNames: ReadonlyArray<string>
     /** The type that a name means which no person chose from the list; see {@link resolveTypeName}. */
     readonly resolveName: (name: string) => Effect.Effect<NamedType | null>
     /** Which types have the names, ignoring case, with a new type for every name of none. Aliases do not count here. */
@@ -114,6 +116,7 @@ export class Types extends Context.Service<
           const others = words.filter((word) => !found.has(word))
           return others.length === 0 ? found : new Map([...(yield* repo.aliased(others)), ...found])
         }),
+        starterNames: starter.types.map(({ name }) => name),
         names: Effect.map(repo.called, (types) => types.map(({ name }) => name)),
         resolveName: Effect.fn("Types.resolveName")((name) => Effect.map(repo.called, (types) => resolveTypeName(name, types))),
         ensure: Effect.fn("Types.ensure")(function* (names) {

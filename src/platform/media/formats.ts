@@ -27,7 +27,8 @@ export const largestOfEachKind = Object.values(formats)
 
 export const maxPixels = 100_000_000
 
-export const maxThumbnailSize = 1000
+/** The side of the square that a photo fits into when something else than a person looks at it: the text on a bag stays legible. */
+export const renditionSize = 2048
 
 /** The side of the square that the preview of a web page fits into. */
 export const previewSize = 1000

@@ -4,7 +4,7 @@ import { AppConfig } from "#platform/config.ts"
 import { PayloadTooLarge, UnreadableFile } from "#platform/http/problems.ts"
 import { type Limits, makeDecoders } from "./decoders.ts"
 import type { Refusal } from "./decoding.ts"
-import { type MediaType, maxThumbnailSize, previewSize } from "./formats.ts"
+import { type MediaType, previewSize, renditionSize } from "./formats.ts"
 import { type Inspected, type Picture, UnsupportedMedia } from "./media.ts"
 
 /** What a file is and what it looks like. Every file is read in a process of its own, within limits of time and memory. */
@@ -44,7 +44,7 @@ export class Media extends Context.Service<
         return Media.of({
           inspect: Effect.fn("Media.inspect")((path, size) => Effect.mapError(decoders.answer({ ask: "inspect", path, size }), problem)),
           thumbnail: Effect.fn("Media.thumbnail")(function* (path, mediaType, { format, size }) {
-            if (!(Number.isInteger(size) && size >= 1 && size <= maxThumbnailSize)) return yield* Effect.die(new RangeError(`size ${size}`))
+            if (!(Number.isInteger(size) && size >= 1 && size <= renditionSize)) return yield* Effect.die(new RangeError(`size ${size}`))
             const drawn = yield* Effect.mapError(decoders.answer({ ask: "thumbnail", path, mediaType, size, format }), unreadable)
             return { ...drawn, mediaType: `image/${format}` as const }
           }),
