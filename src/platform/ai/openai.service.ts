@@ -8,7 +8,7 @@ import { CallFailure } from "./call-failure.ts"
 import { countCall, countOutcome } from "./calls.metrics.ts"
 import { type CallLimits, type Completion, complete, type Meter } from "./completion.ts"
 import { fromUsd, nanoUsd, priceOf, type Tokens, toUsd } from "./prices.ts"
-import { type Message, type Prompt, promptOf, sizeOf } from "./prompt.ts"
+import { type Body, type Message, type Prompt, promptOf, sizeOf } from "./prompt.ts"
 import { type Reservation, SpendingRepo } from "./spending.repo.ts"
 import { answerTo, roundOf } from "./tool-calls.ts"
 
@@ -109,7 +109,7 @@ const make = Effect.fnUntraced(function* (patience: Patience) {
   const call = <A, R, B>(
     ask: Ask<A, R>,
     prompt: Prompt<A, R>,
-    body: Prompt<A, R>["body"],
+    body: Body,
     inputTokens: number,
     total: Total,
     judge: (completion: Completion) => Effect.Effect<B, CallFailure>
@@ -155,11 +155,12 @@ const make = Effect.fnUntraced(function* (patience: Patience) {
     })
 
   const converse = Effect.fnUntraced(function* <A, R>(ask: Ask<A, R>, prompt: Prompt<A, R>, total: Total) {
-    const messages: Array<Message> = [...prompt.body.messages]
+    const first = prompt.body()
+    const messages: Array<Message> = [...first.messages]
     let inputTokens = prompt.inputTokens
     for (let round = 0; ; round++) {
       const isLast = prompt.tools.size > 0 && round === mostRounds
-      const body = { ...prompt.body, messages, ...(isLast ? { tool_choice: "none" as const } : {}) }
+      const body = { ...first, messages: [...messages], ...(isLast ? { tool_choice: "none" as const } : {}) }
       const turn = yield* tried(
         call(ask, prompt, body, inputTokens, total, (completion) =>
           answerTo(completion, { host, decode: prompt.answer.decode, mayCall: prompt.tools.size > 0 && !isLast })
