@@ -113,12 +113,15 @@ const make = Effect.fnUntraced(function* (patience: Patience) {
     inputTokens: number,
     total: Total,
     judge: (completion: Completion) => Effect.Effect<B, CallFailure>
-  ) => {
-    const meter: Meter = { used: "nothing" }
-    return Effect.acquireUseRelease(
-      Effect.zip(reserve(ask.purpose, { input: inputTokens, output: prompt.maxOutputTokens }), Clock.monotonicTimeNanos),
-      () => Effect.flatMap(complete(connect, body, host, patience, meter), judge),
-      ([reservation, since], exit) =>
+  ) =>
+    Effect.acquireUseRelease(
+      Effect.all([
+        reserve(ask.purpose, { input: inputTokens, output: prompt.maxOutputTokens }),
+        Clock.monotonicTimeNanos,
+        Effect.sync((): Meter => ({ used: "nothing" }))
+      ]),
+      ([, , meter]) => Effect.flatMap(complete(connect, body, host, patience, meter), judge),
+      ([reservation, since, meter], exit) =>
         Effect.gen(function* () {
           const cost = costOf(meter.used, reservation)
           const tokens = typeof meter.used === "string" ? { input: 0, output: 0 } : meter.used
@@ -142,7 +145,6 @@ const make = Effect.fnUntraced(function* (patience: Patience) {
         attributes: { "gen_ai.operation.name": "chat", "gen_ai.request.model": model, "server.address": host }
       })
     )
-  }
 
   /** As often as it may go better. */
   const tried = <A, E>(once: Effect.Effect<A, E | CallFailure>, tries = 0): Effect.Effect<A, E | CallFailure> =>
