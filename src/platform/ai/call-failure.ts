@@ -94,7 +94,8 @@ const classified = (status: number, host: string) => {
 }
 
 // Nothing was sent to a server that could not be reached.
-const notConnected = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|CERT_\w+|ERR_TLS_\w+)$/u
+const notConnected =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|EPROTO|\w*CERT\w*|UNABLE_TO_\w+|ERR_(TLS|SSL)_\w+)$/u
 
 const unconnected = (cause: unknown, host: string) => {
   const code = codeIn(cause)

@@ -8,7 +8,7 @@ import { CallFailure } from "./call-failure.ts"
 import { countCall, countOutcome } from "./calls.metrics.ts"
 import { type CallLimits, type Completion, complete, type Meter } from "./completion.ts"
 import { fromUsd, nanoUsd, priceOf, type Tokens, toUsd } from "./prices.ts"
-import { type Message, type Prompt, promptOf, sizeOf } from "./prompt.ts"
+import { type Body, type Message, type Prompt, promptOf, sizeOf } from "./prompt.ts"
 import { type Reservation, SpendingRepo } from "./spending.repo.ts"
 import { answerTo, roundOf } from "./tool-calls.ts"
 
@@ -109,16 +109,19 @@ const make = Effect.fnUntraced(function* (patience: Patience) {
   const call = <A, R, B>(
     ask: Ask<A, R>,
     prompt: Prompt<A, R>,
-    body: Prompt<A, R>["body"],
+    body: Body,
     inputTokens: number,
     total: Total,
     judge: (completion: Completion) => Effect.Effect<B, CallFailure>
-  ) => {
-    const meter: Meter = { used: "nothing" }
-    return Effect.acquireUseRelease(
-      Effect.zip(reserve(ask.purpose, { input: inputTokens, output: prompt.maxOutputTokens }), Clock.monotonicTimeNanos),
-      () => Effect.flatMap(complete(connect, body, host, patience, meter), judge),
-      ([reservation, since], exit) =>
+  ) =>
+    Effect.acquireUseRelease(
+      Effect.all([
+        reserve(ask.purpose, { input: inputTokens, output: prompt.maxOutputTokens }),
+        Clock.monotonicTimeNanos,
+        Effect.sync((): Meter => ({ used: "nothing" }))
+      ]),
+      ([, , meter]) => Effect.flatMap(complete(connect, body, host, patience, meter), judge),
+      ([reservation, since, meter], exit) =>
         Effect.gen(function* () {
           const cost = costOf(meter.used, reservation)
           const tokens = typeof meter.used === "string" ? { input: 0, output: 0 } : meter.used
@@ -142,7 +145,6 @@ const make = Effect.fnUntraced(function* (patience: Patience) {
         attributes: { "gen_ai.operation.name": "chat", "gen_ai.request.model": model, "server.address": host }
       })
     )
-  }
 
   /** As often as it may go better. */
   const tried = <A, E>(once: Effect.Effect<A, E | CallFailure>, tries = 0): Effect.Effect<A, E | CallFailure> =>
@@ -155,11 +157,12 @@ const make = Effect.fnUntraced(function* (patience: Patience) {
     })
 
   const converse = Effect.fnUntraced(function* <A, R>(ask: Ask<A, R>, prompt: Prompt<A, R>, total: Total) {
-    const messages: Array<Message> = [...prompt.body.messages]
+    const first = prompt.body()
+    const messages: Array<Message> = [...first.messages]
     let inputTokens = prompt.inputTokens
     for (let round = 0; ; round++) {
       const isLast = prompt.tools.size > 0 && round === mostRounds
-      const body = { ...prompt.body, messages, ...(isLast ? { tool_choice: "none" as const } : {}) }
+      const body = { ...first, messages: [...messages], ...(isLast ? { tool_choice: "none" as const } : {}) }
       const turn = yield* tried(
         call(ask, prompt, body, inputTokens, total, (completion) =>
           answerTo(completion, { host, decode: prompt.answer.decode, mayCall: prompt.tools.size > 0 && !isLast })
