@@ -11,6 +11,7 @@ import { SearchApi } from "#inventory/search/search.api.ts"
 import { SellerLinksApi } from "#inventory/sellers/seller-links.api.ts"
 import { SellersApi } from "#inventory/sellers/sellers.api.ts"
 import { StockApi } from "#inventory/stock/stock.api.ts"
+import { SuggestionsApi } from "#inventory/suggestions/suggestions.api.ts"
 import { ExportApi } from "#inventory/transfer/export.api.ts"
 import { ImportApi } from "#inventory/transfer/import.api.ts"
 import { TypesApi } from "#inventory/types/types.api.ts"
@@ -38,6 +39,7 @@ export class Api extends HttpApi.make("partwright")
     DashboardApi,
     ExportApi,
     ImportApi,
+    SuggestionsApi,
     ProposalsApi,
     ChangesApi,
     JobsApi,

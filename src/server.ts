@@ -21,6 +21,8 @@ import { SellersHttp } from "#inventory/sellers/sellers.http.ts"
 import { SellersJobs } from "#inventory/sellers/sellers.jobs.ts"
 import { LedgerCheckJobs } from "#inventory/stock/ledger-check.jobs.ts"
 import { StockHttp } from "#inventory/stock/stock.http.ts"
+import { SuggestionsHttp } from "#inventory/suggestions/suggestions.http.ts"
+import { SuggestionsJobs } from "#inventory/suggestions/suggestions.jobs.ts"
 import { ExportHttp } from "#inventory/transfer/export.http.ts"
 import { ImportHttp } from "#inventory/transfer/import.http.ts"
 import { ImportWork } from "#inventory/transfer/import.jobs.ts"
@@ -68,6 +70,7 @@ const Handlers = Layer.mergeAll(
   LocationsHttp,
   ExportHttp,
   ImportHttp,
+  SuggestionsHttp,
   ProposalsHttp,
   ChangesHttp,
   EventsHttp,
@@ -141,7 +144,17 @@ export const Application = (connection: Connection, schema?: "migrate" | "check"
 
 /** Every feature's jobs and schedules, and what runs them. */
 export const Work = WorkerLayer(
-  Layer.mergeAll(SweeperJobsLayer, LedgerCheckJobs, LinkPreviewsJobs, DocumentsJobs, SellersJobs, ImportWork, ProposalsJobs, AnswersJobs)
+  Layer.mergeAll(
+    SweeperJobsLayer,
+    LedgerCheckJobs,
+    LinkPreviewsJobs,
+    DocumentsJobs,
+    SellersJobs,
+    ImportWork,
+    SuggestionsJobs,
+    ProposalsJobs,
+    AnswersJobs
+  )
 )
 
 /**

@@ -92,7 +92,9 @@ export class LinkCapture extends Context.Service<
           return { title: factsOf(html, finalUrl).title, text: wordsOf(html, most) }
         }
         const neither = new UnsupportedLinkContent({ detail: "At this address is neither a page nor a PDF." })
-        const { kind } = yield* media.inspect(staged.path, staged.size).pipe(Effect.catchTag("UnsupportedMedia", () => Effect.fail(neither)))
+        const { kind } = yield* media
+          .inspect(staged.path, staged.size)
+          .pipe(Effect.catchTag("UnsupportedMedia", () => Effect.fail(neither)))
         if (kind !== "pdf") return yield* neither
         return { title: null, text: (yield* media.text(staged.path)).slice(0, most).toWellFormed() }
       }, Effect.scoped)

@@ -121,7 +121,11 @@ export const wordsOf = (html: string, most: number): string => {
     }
   )
   reader.write(html, true)
-  return words.replaceAll(/[\p{Cc}\p{Cs}\s]+/gu, " ").trim().slice(0, most).toWellFormed()
+  return words
+    .replaceAll(/[\p{Cc}\p{Cs}\s]+/gu, " ")
+    .trim()
+    .slice(0, most)
+    .toWellFormed()
 }
 
 const firstLine = (text: string) =>

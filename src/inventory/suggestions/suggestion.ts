@@ -1,11 +1,14 @@
 import { Duration, Schema } from "effect"
 import { optionalText, text } from "#platform/http/text.ts"
+import { formLimits } from "#platform/http/upload.ts"
 import { jobKind } from "#platform/jobs/job-kind.ts"
 import { Id4InAnyCase } from "../parts/part.ts"
 import { kinds, type ProposalKind } from "../proposals/output.ts"
 import { ProposalId } from "../proposals/proposal.ts"
 
 const longestText = 8000
+/** In UTF-8 a character takes up to four bytes; what is a little longer is told so, not cut off. */
+export const photoFormLimits = { ...formLimits, maxFieldSize: "64 KiB" } as const
 
 const id4 = Schema.optionalKey(Id4InAnyCase.annotate({ description: "The part that it is about" }))
 

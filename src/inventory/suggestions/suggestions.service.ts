@@ -4,7 +4,13 @@ import type { AiBudgetExhausted, AiNotConfigured, AiProviderError, Answered, Ask
 import { startPurposes } from "#platform/ai/calls.metrics.ts"
 import { OpenAi } from "#platform/ai/openai.service.ts"
 import { Db, type Transaction } from "#platform/db/db.ts"
-import { type InvalidRequest, invalidField, type PayloadTooLarge, StorageUnavailable, type UnreadableFile } from "#platform/http/problems.ts"
+import {
+  type InvalidRequest,
+  invalidField,
+  type PayloadTooLarge,
+  StorageUnavailable,
+  type UnreadableFile
+} from "#platform/http/problems.ts"
 import type { Job } from "#platform/jobs/job.ts"
 import { type Completed, JobFailure, type JobRun } from "#platform/jobs/job-kind.ts"
 import { Jobs } from "#platform/jobs/jobs.service.ts"
@@ -44,17 +50,17 @@ export interface Photo {
 export type Within<A, E> = (made: Effect.Effect<Job, never, Transaction>) => Effect.Effect<A, E, Transaction>
 
 type AskRefused = AiProviderError | AiBudgetExhausted | AiNotConfigured
-type RequestRefused =
-  | AiNotConfigured
-  | AiBudgetExhausted
+type WordsRefused = AiNotConfigured | AiBudgetExhausted | PartNotFound | PartRetired
+type PhotoRefused =
+  | WordsRefused
   | InvalidRequest
-  | PartNotFound
-  | PartRetired
   | DocumentNotFound
   | UnsupportedMedia
   | UnreadableFile
   | PayloadTooLarge
   | StorageUnavailable
+
+type Words = Omit<SuggestionInput, "documentId">
 
 /** What an answer was made into, with what it cost. */
 type Done<K extends ProposalKind> = { readonly output: Output<K>; readonly usage: Proposal["usage"] }
@@ -65,13 +71,15 @@ export class Suggestions extends Context.Service<
   {
     /** Whether asking makes sense now. */
     readonly ready: Effect.Effect<void, AiNotConfigured | AiBudgetExhausted>
-    /** Asks for a job. Begins transactions itself, after the photo is stored: never inside another one when there is a photo. */
-    readonly request: <A, E>(
-      kind: ProposalKind,
+    /** Asks for a job about words, or about a part. */
+    readonly request: <A, E>(kind: ProposalKind, input: Words, within: Within<A, E>) => Effect.Effect<A, E | WordsRefused>
+    /** Asks for a job about a photo. Begins transactions itself, after the photo is stored: never inside another one. */
+    readonly requestPhoto: <A, E>(
+      kind: "photo" | "part",
       input: SuggestionInput,
       photo: Photo | null,
       within: Within<A, E>
-    ) => Effect.Effect<A, E | RequestRefused>
+    ) => Effect.Effect<A, E | PhotoRefused>
     /** The work of the job. */
     readonly run: (
       kind: ProposalKind,
@@ -344,22 +352,19 @@ export class Suggestions extends Context.Service<
         }
       })
 
-      const request = <A, E>(kind: ProposalKind, input: SuggestionInput, photo: Photo | null, within: Within<A, E>) =>
+      const enqueue = (kind: ProposalKind, input: SuggestionInput, target: string | undefined) =>
+        jobs.enqueue(suggestionKinds[kind], { input }, target === undefined ? {} : { entity: { type: "part", id: target } })
+
+      const requestPhoto = <A, E>(kind: "photo" | "part", input: SuggestionInput, photo: Photo | null, within: Within<A, E>) =>
         Effect.gen(function* () {
           yield* openai.ready
           const target = yield* Effect.gen(function* () {
-            if (input.documentId === undefined) return input.id4
+            if (input.documentId === undefined) return undefined
             const document = yield* documents.kept(input.documentId)
             if (document.kind === "image" && isPhoto(document.mediaType)) return document.partId4
             return yield* invalidField("body", "/documentId", `${document.title} is no photo`)
           })
-          if (target !== undefined) yield* partIds.require(target)
-          const enqueue = jobs.enqueue(
-            suggestionKinds[kind],
-            { input },
-            target === undefined ? {} : { entity: { type: "part", id: target } }
-          )
-          if (photo === null) return yield* db.transaction(within(enqueue))
+          if (photo === null) return yield* db.transaction(within(enqueue(kind, input, target)))
           const is = yield* media.inspect(photo.staged.path, photo.staged.size)
           if (!isPhoto(is.mediaType)) return yield* noPhoto
           return yield* objects.store({ staged: photo.staged, bucket: "images", mediaType: is.mediaType }, (object) =>
@@ -368,7 +373,7 @@ export class Suggestions extends Context.Service<
               const answer = yield* within(
                 Effect.gen(function* () {
                   isNew = true
-                  const job = yield* enqueue
+                  const job = yield* enqueue(kind, input, target)
                   yield* proposals.keep(job.id, {
                     wasSent: true,
                     kind: "image",
@@ -396,7 +401,14 @@ export class Suggestions extends Context.Service<
 
       return Suggestions.of({
         ready: openai.ready,
-        request: Effect.fn("Suggestions.request")(request) as never,
+        request: (kind, input, within) =>
+          Effect.gen(function* () {
+            yield* openai.ready
+            if (input.id4 !== undefined) yield* partIds.require(input.id4)
+            return yield* db.transaction(within(enqueue(kind, input, input.id4)))
+          }).pipe(Effect.withSpan("Suggestions.request")),
+        requestPhoto: (kind, input, photo, within) =>
+          requestPhoto(kind, input, photo, within).pipe(Effect.withSpan("Suggestions.requestPhoto")),
 
         run: Effect.fn("Suggestions.run")(function* (kind, input, run) {
           yield* proposals.restart(run.id)

@@ -4,11 +4,15 @@ import type { Limit, Staged, TooLarge } from "../objects/object.ts"
 import { type InvalidRequest, invalidField, PayloadTooLarge, type StorageUnavailable } from "./problems.ts"
 import { invalidBody } from "./validation.ts"
 
-/** One file of a form and its name, with the texts beside it. */
-export interface Received {
+/** A file of a form and its name. */
+export interface ReceivedFile {
   readonly staged: Staged
   /** As the client says it: not to be believed. */
   readonly filename: string
+}
+
+/** The file with the texts beside it. */
+export interface Received extends ReceivedFile {
   readonly fields: Readonly<Record<string, string>>
 }
 
@@ -23,33 +27,51 @@ type Stage = (
   options: { readonly maxBytes: Limit }
 ) => Effect.Effect<Staged, Multipart.MultipartError | TooLarge | StorageUnavailable, Scope.Scope>
 
+interface ReceiveOptions {
+  readonly stage: Stage
+  readonly maxBytes: Limit
+}
+
+/** Lets a form with exactly one part `file` arrive, see {@link receiveForm}. */
+export const receiveFile = (parts: Stream.Stream<Multipart.Part, Multipart.MultipartError>, options: ReceiveOptions) =>
+  Effect.flatMap(
+    receiveForm(parts, "file", options),
+    ({ fields, file }): Effect.Effect<Received, InvalidRequest> =>
+      Option.isSome(file) ? Effect.succeed({ ...file.value, fields }) : Effect.fail(invalidField("body", "/file", "Expected a file"))
+  )
+
 /**
- * Lets a form with exactly one part `file` arrive (RFC 7578): the file goes to the stage as it comes, and is refused with its first
- * byte that is too many. Texts are taken as they are; the caller knows which there may be.
+ * Lets a form with at most one file arrive (RFC 7578), in the part of this name: the file goes to the stage as it comes, and is refused
+ * with its first byte that is too many. Texts are taken as they are; the caller knows which there may be.
  */
-export const receiveFile = (
+export const receiveForm = (
   parts: Stream.Stream<Multipart.Part, Multipart.MultipartError>,
-  options: { readonly stage: Stage; readonly maxBytes: Limit }
-): Effect.Effect<Received, InvalidRequest | PayloadTooLarge | StorageUnavailable, Scope.Scope> =>
+  name: string,
+  options: ReceiveOptions & { readonly maxFieldSize?: string }
+): Effect.Effect<
+  { readonly file: Option.Option<ReceivedFile>; readonly fields: Readonly<Record<string, string>> },
+  InvalidRequest | PayloadTooLarge | StorageUnavailable,
+  Scope.Scope
+> =>
   Effect.gen(function* () {
-    let file = Option.none<{ readonly staged: Staged; readonly filename: string }>()
+    let file = Option.none<ReceivedFile>()
     const fields: Record<string, string> = Object.create(null)
     yield* Stream.runForEach(
       parts,
       Effect.fnUntraced(function* (part) {
         if (part._tag === "Field") {
-          if (part.key === "file") return yield* invalidField("body", "/file", "Expected a file, found text: send it with its file name")
+          if (part.key === name) return yield* invalidField("body", `/${name}`, "Expected a file, found text: send it with its file name")
           if (part.key in fields) return yield* invalidField("body", `/${part.key}`, "Expected at most once")
           fields[part.key] = part.value
           return
         }
-        if (part.key !== "file") return yield* invalidField("body", `/${part.key}`, "Unknown field or parameter: the file is sent as file")
-        if (Option.isSome(file)) return yield* invalidField("body", "/file", "Expected one file: send the others in requests of their own")
+        if (part.key !== name) return yield* invalidField("body", `/${part.key}`, `Unknown field or parameter: the file is sent as ${name}`)
+        if (Option.isSome(file))
+          return yield* invalidField("body", `/${name}`, "Expected one file: send the others in requests of their own")
         file = Option.some({ staged: yield* options.stage(part.content, { maxBytes: options.maxBytes }), filename: part.name })
       })
     )
-    if (Option.isNone(file)) return yield* invalidField("body", "/file", "Expected a file")
-    return { ...file.value, fields }
+    return { file, fields }
   }).pipe(
     Effect.catchTags({
       TooLarge: ({ maxBytes }) => Effect.fail(fileTooLarge(maxBytes)),
@@ -61,7 +83,7 @@ export const receiveFile = (
           case "FileTooLarge":
             return Effect.fail(
               new PayloadTooLarge({
-                detail: `A form has at most ${formLimits.maxParts} parts, and its texts at most ${formLimits.maxFieldSize} each.`
+                detail: `A form has at most ${formLimits.maxParts} parts, and its texts at most ${options.maxFieldSize ?? formLimits.maxFieldSize} each.`
               })
             )
           case "Parse":
