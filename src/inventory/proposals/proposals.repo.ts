@@ -61,7 +61,8 @@ export interface NewProposal {
 const Kept = Schema.Struct({
   ...Proposal.fields,
   before: Schema.NullOr(Schema.Record(Schema.String, Schema.Unknown)),
-  isOver: Schema.Boolean
+  /** An expired one may still have to be. */
+  isSettled: Schema.Boolean
 })
 export type Kept = typeof Kept.Type
 
@@ -78,7 +79,9 @@ const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const { basePath } = yield* AppConfig
 
-  const columns = `p.id, p.kind, p.job_id as "jobId", p.part_id4 as "partId4", p.part_version::float8 as "partVersion", p.status, p.input,
+  // Its time ends it, whether or not somebody has looked through the proposals since.
+  const status = `case when p.status = 'pending' and p.expires_at <= now() then 'expired' else p.status end`
+  const columns = `p.id, p.kind, p.job_id as "jobId", p.part_id4 as "partId4", p.part_version::float8 as "partVersion", ${status} as status, p.input,
     p.output, p.usage, iso(p.created_at) as "createdAt", iso(p.expires_at) as "expiresAt", p.settled_by as "settledBy",
     iso(p.settled_at) as "settledAt", p.accepted_fields as "acceptedFields",
     coalesce((
@@ -95,7 +98,7 @@ const make = Effect.gen(function* () {
   return {
     find: Effect.fn("ProposalsRepo.find")((id: string) =>
       one(sql`
-        select ${sql.literal(columns)}, p.before, p.status <> 'pending' or p.expires_at <= now() as "isOver"
+        select ${sql.literal(columns)}, p.before, p.settled_at is not null as "isSettled"
         from proposals p where p.id = ${id}::uuid`)
     ),
 
@@ -108,7 +111,7 @@ const make = Effect.gen(function* () {
       const where = sql.and([
         sql`true`,
         ...(filter.kind === undefined ? [] : [sql`p.kind = ${filter.kind}`]),
-        ...(filter.status === undefined ? [] : [sql`p.status = ${filter.status}`]),
+        ...(filter.status === undefined ? [] : [sql`${sql.literal(status)} = ${filter.status}`]),
         ...(filter.id4 === undefined ? [] : [sql`p.part_id4 = ${filter.id4}`])
       ])
       const found = yield* listed(sql`
@@ -211,7 +214,7 @@ const make = Effect.gen(function* () {
         select distinct f.job_id as "jobId" from proposal_files f left join jobs j on j.id = f.job_id
         where f.proposal_id is null and (j.id is null or j.state in ('succeeded', 'cancelled')) limit ${most}`),
 
-    pending: count(sql`select count(*)::int as count from proposals where status = 'pending'`)
+    pending: count(sql`select count(*)::int as count from proposals where status = 'pending' and expires_at > now()`)
   }
 })
 

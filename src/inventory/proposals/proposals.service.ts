@@ -35,7 +35,6 @@ import {
   ProposalNotFound,
   ProposalSettled,
   ProposalStale,
-  type ProposalStatus,
   type ProposalsFilter,
   TypeUnknown,
   writableFields
@@ -155,12 +154,10 @@ export class Proposals extends Context.Service<
         yield* told(status, proposal)
       })
 
-      const requirePending = ({ id, isOver, status }: Kept) => {
-        const proposalStatus: ProposalStatus = isOver && status === "pending" ? "expired" : status
-        return isOver
-          ? Effect.fail(new ProposalSettled({ detail: `The proposal is ${proposalStatus}.`, proposalId: id, proposalStatus }))
-          : Effect.void
-      }
+      const requirePending = ({ id, status }: Kept) =>
+        status === "pending"
+          ? Effect.void
+          : Effect.fail(new ProposalSettled({ detail: `The proposal is ${status}.`, proposalId: id, proposalStatus: status }))
 
       /** Takes the locks in the global order, objects, part, proposal, and answers all of them as they are then. */
       const locked = Effect.fnUntraced(function* (id: string, wanted: Id4 | undefined) {
@@ -179,7 +176,10 @@ export class Proposals extends Context.Service<
       })
 
       const typeIdOf = Effect.fnUntraced(function* (type: Choice["type"] & {}, createType: boolean) {
-        if ("id" in type) return type.id
+        if ("id" in type) {
+          const [unknown] = yield* types.unknown(type.id === null ? [] : [type.id])
+          return unknown === undefined ? type.id : yield* invalidField("body", "/overrides/typeId", "No type has this id")
+        }
         const { existingTypeId, name } = type
         // Renamed or deleted since it was found.
         if (existingTypeId !== null && (yield* types.unknown([existingTypeId])).length === 0) return existingTypeId
@@ -340,7 +340,7 @@ export class Proposals extends Context.Service<
                 yield* repo.lock(proposal.id)
                 const now = yield* Effect.orDie(kept(proposal.id))
                 // Somebody else was faster.
-                if (now.status !== "pending") return 0
+                if (now.isSettled) return 0
                 yield* end(now, "expired")
                 return 1
               })
@@ -360,4 +360,4 @@ export class Proposals extends Context.Service<
 
 const mostAtOnce = 1000
 
-const toProposal = ({ before: _, isOver: __, ...proposal }: Kept): Proposal => proposal
+const toProposal = ({ before: _, isSettled: __, ...proposal }: Kept): Proposal => proposal
