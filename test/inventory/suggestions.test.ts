@@ -284,7 +284,7 @@ layer(suggesting(), options)("R39: what is answered", (it) => {
         lotCode: null,
         seller: "Mouser",
         codes: ["595-LM358P", ...Array.from({ length: 49 }, (_, n) => `c${n}`)],
-        visibleText: "LM358P\n QTY 25",
+        visibleText: "LM358P\nQTY 25",
         documentQueries: ["LM358P datasheet", "a", "b"]
       })
     })
@@ -341,7 +341,7 @@ layer(suggesting(), options)("R39: what is answered", (it) => {
 
   it.effect("a cleanup says field by field what changes, and empties nothing", () =>
     Effect.gen(function* () {
-      const type = (yield* post("/api/types", { name: "Gate driver" })).body
+      const type = (yield* post("/api/types", { name: "Coil tickler" })).body
       const id4 = yield* newPart({
         description: "gate drvr",
         manufacturer: "IR",
@@ -358,7 +358,7 @@ layer(suggesting(), options)("R39: what is answered", (it) => {
           manufacturer: "Infineon",
           series: null,
           tags: ["mosfet", "half bridge"],
-          typeName: "gate  DRIVER",
+          typeName: "coil  TICKLER",
           pinCount: 8,
           productPage: page,
           mountingType: "through hole",
@@ -1094,7 +1094,7 @@ const worksWithoutModel = Effect.gen(function* () {
   const { body } = yield* post("/api/parts/check-duplicates", { manufacturerCode: "wm-1" })
   assert.strictEqual(body.items.length, 1)
   assert.deepStrictEqual((yield* get("/api/ai/proposals")).body.items, [])
-  for (const path of ["/readyz", "/livez", "/api/parts", "/api/search?q=model"]) {
+  for (const path of ["/readyz", "/healthz", "/api/parts", "/api/search?q=model"]) {
     assert.strictEqual((yield* get(path)).status, 200, path)
   }
   assert.deepStrictEqual(
