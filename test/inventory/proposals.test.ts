@@ -143,19 +143,20 @@ layer(suggesting(), options)("R38: a proposal for a new part", (it) => {
       })
       assert.strictEqual(Date.parse(proposal.expiresAt) - Date.parse(proposal.createdAt), 30 * 24 * 60 * 60 * 1000)
       assert.deepStrictEqual(
-        proposal.documents.map(({ contentUrl, documentType, index, kind, mediaType, size }: Record<string, unknown>) => [
+        proposal.documents.map(({ contentUrl, documentType, index, kind, mediaType, size, verified }: Record<string, unknown>) => [
           index,
           kind,
           documentType,
           mediaType,
           size,
+          verified,
           contentUrl
         ]),
         [
-          [0, "image", null, "image/jpeg", bytes.length, `/api/ai/proposals/${proposal.id}/documents/0`],
-          [1, "pdf", "datasheet", "application/pdf", sheet.length, `/api/ai/proposals/${proposal.id}/documents/1`],
-          [2, "image", "pinout", "image/png", pinout.length, `/api/ai/proposals/${proposal.id}/documents/2`],
-          [3, "link", "product-page", null, null, null]
+          [0, "image", null, "image/jpeg", bytes.length, null, `/api/ai/proposals/${proposal.id}/documents/0`],
+          [1, "pdf", "datasheet", "application/pdf", sheet.length, true, `/api/ai/proposals/${proposal.id}/documents/1`],
+          [2, "image", "pinout", "image/png", pinout.length, null, `/api/ai/proposals/${proposal.id}/documents/2`],
+          [3, "link", "product-page", null, null, null, null]
         ]
       )
       const { analysis } = proposal.output
@@ -334,9 +335,70 @@ layer(suggesting(), options)("R38: a proposal for a new part", (it) => {
     })
   )
 
+  it.effect("gives a part that has a cover another one only when one is chosen, and its documents as often as it has them", () =>
+    Effect.gen(function* () {
+      const { number, bytes } = yield* pending
+      const { pages, url } = yield* Web
+      const id4 = yield* newPart({ description: "Covered", manufacturer: "Mine", typeId: 1 })
+      const { body: own } = yield* upload(id4, yield* image({ seed: 4711 }))
+      const coverOf = Effect.map(get(`/api/parts/${id4}`), ({ body }) => body.coverDocumentId)
+      pages.set("/twice", (_, response) => response.writeHead(302, { location: `/${number}.pdf` }).end())
+      const documents = [`${url}/${number}.pdf`, `${url}/twice`].map((at) => ({ url: at, documentType: "datasheet", title: at.slice(-5) }))
+      yield* says(analysed({ description: "Covered", documents }))
+      const first = yield* proposedOf("part", bytes, { text: "twice" })
+      const accepted = yield* accept(first.id, { id4, overrides: { typeId: null, manufacturer: null } })
+      assert.strictEqual(accepted.status, 200, accepted.text)
+      assert.deepStrictEqual(accepted.body.acceptedFields, ["description", "manufacturer", "typeId"])
+      const { body: part } = yield* get(`/api/parts/${id4}`)
+      assert.deepStrictEqual([part.coverDocumentId, part.manufacturer, part.typeId], [own.id, null, null])
+      const { body } = yield* get(`/api/parts/${id4}/documents`)
+      assert.deepStrictEqual(
+        body.items.map(({ kind }: Record<string, unknown>) => kind),
+        ["image", "image", "pdf", "pdf"]
+      )
+      const second = yield* proposedOf("part", bytes, { text: "twice" })
+      assert.strictEqual((yield* accept(second.id, { id4, documentIndexes: [0], coverIndex: 0 })).status, 200)
+      const { body: after } = yield* get(`/api/parts/${id4}/documents`)
+      assert.deepStrictEqual(
+        after.items.flatMap(({ id, isCover }: Record<string, unknown>) => (isCover === true ? [id] : [])),
+        [after.items[4].id]
+      )
+      assert.strictEqual(yield* coverOf, after.items[4].id)
+      assert.deepStrictEqual(yield* faults, [])
+    })
+  )
+
+  it.effect("is told to whoever listens, and counted", () =>
+    Effect.gen(function* () {
+      const counted = Effect.map(get("/metrics"), ({ text }) =>
+        Object.fromEntries(
+          [...text.matchAll(/^partwright_inventory_proposals_(?:total\{.*kind="part".*outcome="(\w+)".*\}|(pending)) (\d+)$/gmu)].map(
+            ([, outcome, waiting, count]) => [outcome ?? waiting, Number(count)]
+          )
+        )
+      )
+      const before = yield* counted
+      assert.deepStrictEqual(Object.keys(before).toSorted(), ["accepted", "created", "expired", "pending", "rejected", "superseded"])
+      const [one, other] = [yield* pending, yield* pending]
+      yield* accept(one.proposal.id, { createType: true })
+      yield* reject(other.proposal.id)
+      const after = yield* counted
+      assert.deepStrictEqual(grown(before, after), { accepted: 1, created: 2, rejected: 1 })
+      const { body } = yield* get(`/api/changes?entity=proposal&entityId=${one.proposal.id}`)
+      assert.deepStrictEqual(
+        body.items.map(({ action, principal }: Record<string, unknown>) => [action, principal]),
+        [
+          ["accepted", "owner"],
+          ["created", "owner"]
+        ]
+      )
+    })
+  )
+
   it.effect("that cannot be accepted as wanted is not accepted at all", () =>
     Effect.gen(function* () {
       const { proposal } = yield* pending
+      yield* idle
       const before = yield* rowCounts
       for (const [body, status, code, pointer] of [
         [{ overrides: { typeId: 999_999 } }, 400, "invalid-request", "/overrides/typeId"],
@@ -359,6 +421,7 @@ layer(suggesting(), options)("R38: a proposal for a new part", (it) => {
         [{ coverIndex: 0, documentIndexes: [1], createType: true }, 400, "invalid-request", "/coverIndex"],
         [{ id4: "QQQQ", createType: true }, 404, "part-not-found", undefined],
         [{ id4: "QQ" }, 400, "invalid-request", "/id4"],
+        [{ id4: 5 }, 400, "invalid-request", "/id4"],
         [{ createType: "yes" }, 400, "invalid-request", "/createType"],
         [{ accept: true }, 400, "invalid-request", "/accept"],
         [[], 400, "invalid-request", ""]

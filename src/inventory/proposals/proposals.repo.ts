@@ -23,6 +23,8 @@ export interface NewFile {
   readonly width: number | null
   readonly height: number | null
   readonly pageCount: number | null
+  /** Of a data sheet, whether it is about the part number. */
+  readonly verified: boolean | null
 }
 
 const File = Schema.Struct({
@@ -86,11 +88,16 @@ const make = Effect.gen(function* () {
     iso(p.settled_at) as "settledAt", p.accepted_fields as "acceptedFields",
     coalesce((
       select json_agg(json_build_object('index', f.place, 'kind', f.kind, 'documentType', f.document_type, 'title', f.title, 'url', f.url,
-        'mediaType', f.media_type, 'size', f.size,
+        'mediaType', f.media_type, 'size', f.size, 'verified', f.verified,
         'contentUrl', case when f.object_id is not null then '${basePath}/api/ai/proposals/' || p.id || '/documents/' || f.place end)
         order by f.place)
       from proposal_files f where f.proposal_id = p.id
     ), '[]') as documents`
+  const isIn = (wanted: ProposalStatus) => {
+    const stored = sql`p.status = ${wanted}`
+    if (wanted === "pending") return sql`(${stored} and p.expires_at > now())`
+    return wanted === "expired" ? sql`(${stored} or (p.status = 'pending' and p.expires_at <= now()))` : stored
+  }
   const fileColumns = sql.literal(`f.id::float8 as id, f.place::int as place, f.was_sent as "wasSent", f.kind,
     f.document_type as "documentType", f.title, f.original_filename as "originalFilename", f.url, f.object_id::float8 as "objectId",
     f.preview_id::float8 as "previewId", f.media_type as "mediaType", f.size::float8 as size, f.width, f.height, f.page_count as "pageCount"`)
@@ -111,7 +118,7 @@ const make = Effect.gen(function* () {
       const where = sql.and([
         sql`true`,
         ...(filter.kind === undefined ? [] : [sql`p.kind = ${filter.kind}`]),
-        ...(filter.status === undefined ? [] : [sql`${sql.literal(status)} = ${filter.status}`]),
+        ...(filter.status === undefined ? [] : [isIn(filter.status)]),
         ...(filter.id4 === undefined ? [] : [sql`p.part_id4 = ${filter.id4}`])
       ])
       const found = yield* listed(sql`
@@ -181,7 +188,8 @@ const make = Effect.gen(function* () {
           size: file.size,
           width: file.width,
           height: file.height,
-          page_count: file.pageCount
+          page_count: file.pageCount,
+          verified: file.verified
         })}`)
     }) as (jobId: string, file: NewFile) => Effect.Effect<void, never, Transaction>,
 

@@ -162,11 +162,11 @@ export class Proposals extends Context.Service<
       /** Takes the locks in the global order, objects, part, proposal, and answers all of them as they are then. */
       const locked = Effect.fnUntraced(function* (id: string, wanted: Id4 | undefined) {
         const seen = yield* kept(id)
+        yield* requirePending(seen)
         if (seen.partId4 !== null && wanted !== undefined && wanted !== seen.partId4) {
           return yield* invalidField("body", "/id4", `The proposal is about ${seen.partId4}`)
         }
         yield* objects.lock(objectsOf(yield* repo.filesOf([id])))
-        yield* requirePending(seen)
         const target = seen.partId4 ?? wanted
         const part = target === undefined ? null : yield* parts.lock(target)
         yield* repo.lock(id)

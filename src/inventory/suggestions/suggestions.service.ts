@@ -318,13 +318,12 @@ export class Suggestions extends Context.Service<
 
       const suggestCleanup = Effect.fnUntraced(function* (jobId: string, part: Part) {
         const sheet = Option.getOrUndefined(yield* texts.ofPart(part.id4, longestText))
-        const about = aboutOf({}, part)
         const asked = yield* ask("cleanup", {
-          input: [about, ...(sheet === undefined ? [] : [asText("data sheet", sheet.text)]), yield* catalogueTypes]
+          input: [aboutOf({}, part), ...(sheet === undefined ? [] : [asText("data sheet", sheet.text)]), yield* catalogueTypes]
         })
         const desk = lookups.desk({ parts: false, offered: [] })
         if (sheet !== undefined) desk.texts.set("", sheet.text)
-        const seen: Seen = { input: about.type === "text" ? about.text : "", hasPhoto: false, texts: desk.texts }
+        const seen: Seen = { input: Object.values(factsOf(part)).flat().join("\n"), hasPhoto: false, texts: desk.texts }
         // Its documents are there already.
         const analysis = yield* analyse(jobId, { ...asked.value.analysis, documents: [] }, seen, desk)
         return { output: { analysis, changes: changesOf(analysis, part) }, usage: usageOf(asked) }
@@ -391,7 +390,8 @@ export class Suggestions extends Context.Service<
                     size: photo.staged.size,
                     width: is.width,
                     height: is.height,
-                    pageCount: null
+                    pageCount: null,
+                    verified: null
                   })
                   return job
                 })
