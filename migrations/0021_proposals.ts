@@ -48,6 +48,7 @@ export default Effect.gen(function* () {
     width integer,
     height integer,
     page_count integer,
+    verified boolean,
     created_at timestamptz not null default now(),
     constraint proposal_files_place_check check ((proposal_id is null) = (place is null)),
     constraint proposal_files_place_key unique (proposal_id, place)

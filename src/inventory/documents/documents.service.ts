@@ -306,12 +306,18 @@ export class Documents extends Context.Service<
         attach: Effect.fn("Documents.attach")((id4, files, cover) =>
           Effect.forEach(
             files,
-            Effect.fnUntraced(function* ({ objectId, previewId, ...file }, at) {
+            Effect.fnUntraced(function* (
+              { height, kind, mediaType, objectId, originalFilename, pageCount, previewId, size, title, url, width },
+              at
+            ) {
               const held = (object: number | null) =>
                 object === null ? Effect.succeed(null) : Effect.map(objects.hold(object), Option.getOrThrow)
               const [object, preview] = [yield* held(objectId), yield* held(previewId)]
-              if (file.kind === "pdf" && object !== null) yield* texts.want(object)
-              const document = yield* insert({ ...file, id4, object, preview }, cover === at || (cover === undefined && "when-first"))
+              if (kind === "pdf" && object !== null) yield* texts.want(object)
+              const document = yield* insert(
+                { id4, kind, title, originalFilename, url, object, preview, mediaType, size, width, height, pageCount },
+                cover === at || (cover === undefined && "when-first")
+              )
               yield* derive(document, object ?? preview)
               return document
             })

@@ -44,6 +44,9 @@ const ProposalDocument = Schema.Struct({
   url: Schema.NullOr(Schema.String),
   mediaType: Schema.NullOr(Schema.String),
   size: Schema.NullOr(Schema.Int),
+  verified: Schema.NullOr(Schema.Boolean).annotate({
+    description: "Of a data sheet: whether its text has the part number in it; null when it has no text, or there is no part number"
+  }),
   /** Null for a page, which is opened by its url. */
   contentUrl: Schema.NullOr(Schema.String)
 }).annotate({ identifier: "ProposalDocument" })

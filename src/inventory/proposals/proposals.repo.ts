@@ -23,6 +23,8 @@ export interface NewFile {
   readonly width: number | null
   readonly height: number | null
   readonly pageCount: number | null
+  /** Of a data sheet, whether it is about the part number. */
+  readonly verified: boolean | null
 }
 
 const File = Schema.Struct({
@@ -61,7 +63,8 @@ export interface NewProposal {
 const Kept = Schema.Struct({
   ...Proposal.fields,
   before: Schema.NullOr(Schema.Record(Schema.String, Schema.Unknown)),
-  isOver: Schema.Boolean
+  /** An expired one may still have to be. */
+  isSettled: Schema.Boolean
 })
 export type Kept = typeof Kept.Type
 
@@ -78,16 +81,23 @@ const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const { basePath } = yield* AppConfig
 
-  const columns = `p.id, p.kind, p.job_id as "jobId", p.part_id4 as "partId4", p.part_version::float8 as "partVersion", p.status, p.input,
+  // Its time ends it, whether or not somebody has looked through the proposals since.
+  const status = `case when p.status = 'pending' and p.expires_at <= now() then 'expired' else p.status end`
+  const columns = `p.id, p.kind, p.job_id as "jobId", p.part_id4 as "partId4", p.part_version::float8 as "partVersion", ${status} as status, p.input,
     p.output, p.usage, iso(p.created_at) as "createdAt", iso(p.expires_at) as "expiresAt", p.settled_by as "settledBy",
     iso(p.settled_at) as "settledAt", p.accepted_fields as "acceptedFields",
     coalesce((
       select json_agg(json_build_object('index', f.place, 'kind', f.kind, 'documentType', f.document_type, 'title', f.title, 'url', f.url,
-        'mediaType', f.media_type, 'size', f.size,
+        'mediaType', f.media_type, 'size', f.size, 'verified', f.verified,
         'contentUrl', case when f.object_id is not null then '${basePath}/api/ai/proposals/' || p.id || '/documents/' || f.place end)
         order by f.place)
       from proposal_files f where f.proposal_id = p.id
     ), '[]') as documents`
+  const isIn = (wanted: ProposalStatus) => {
+    const stored = sql`p.status = ${wanted}`
+    if (wanted === "pending") return sql`(${stored} and p.expires_at > now())`
+    return wanted === "expired" ? sql`(${stored} or (p.status = 'pending' and p.expires_at <= now()))` : stored
+  }
   const fileColumns = sql.literal(`f.id::float8 as id, f.place::int as place, f.was_sent as "wasSent", f.kind,
     f.document_type as "documentType", f.title, f.original_filename as "originalFilename", f.url, f.object_id::float8 as "objectId",
     f.preview_id::float8 as "previewId", f.media_type as "mediaType", f.size::float8 as size, f.width, f.height, f.page_count as "pageCount"`)
@@ -95,7 +105,7 @@ const make = Effect.gen(function* () {
   return {
     find: Effect.fn("ProposalsRepo.find")((id: string) =>
       one(sql`
-        select ${sql.literal(columns)}, p.before, p.status <> 'pending' or p.expires_at <= now() as "isOver"
+        select ${sql.literal(columns)}, p.before, p.settled_at is not null as "isSettled"
         from proposals p where p.id = ${id}::uuid`)
     ),
 
@@ -108,7 +118,7 @@ const make = Effect.gen(function* () {
       const where = sql.and([
         sql`true`,
         ...(filter.kind === undefined ? [] : [sql`p.kind = ${filter.kind}`]),
-        ...(filter.status === undefined ? [] : [sql`p.status = ${filter.status}`]),
+        ...(filter.status === undefined ? [] : [isIn(filter.status)]),
         ...(filter.id4 === undefined ? [] : [sql`p.part_id4 = ${filter.id4}`])
       ])
       const found = yield* listed(sql`
@@ -178,7 +188,8 @@ const make = Effect.gen(function* () {
           size: file.size,
           width: file.width,
           height: file.height,
-          page_count: file.pageCount
+          page_count: file.pageCount,
+          verified: file.verified
         })}`)
     }) as (jobId: string, file: NewFile) => Effect.Effect<void, never, Transaction>,
 
@@ -211,7 +222,7 @@ const make = Effect.gen(function* () {
         select distinct f.job_id as "jobId" from proposal_files f left join jobs j on j.id = f.job_id
         where f.proposal_id is null and (j.id is null or j.state in ('succeeded', 'cancelled')) limit ${most}`),
 
-    pending: count(sql`select count(*)::int as count from proposals where status = 'pending'`)
+    pending: count(sql`select count(*)::int as count from proposals where status = 'pending' and expires_at > now()`)
   }
 })
 

@@ -35,7 +35,6 @@ import {
   ProposalNotFound,
   ProposalSettled,
   ProposalStale,
-  type ProposalStatus,
   type ProposalsFilter,
   TypeUnknown,
   writableFields
@@ -156,21 +155,19 @@ export class Proposals extends Context.Service<
         yield* told(status, proposal, besides)
       })
 
-      const requirePending = ({ id, isOver, status }: Kept) => {
-        const proposalStatus: ProposalStatus = isOver && status === "pending" ? "expired" : status
-        return isOver
-          ? Effect.fail(new ProposalSettled({ detail: `The proposal is ${proposalStatus}.`, proposalId: id, proposalStatus }))
-          : Effect.void
-      }
+      const requirePending = ({ id, status }: Kept) =>
+        status === "pending"
+          ? Effect.void
+          : Effect.fail(new ProposalSettled({ detail: `The proposal is ${status}.`, proposalId: id, proposalStatus: status }))
 
       /** Takes the locks in the global order, objects, part, proposal, and answers all of them as they are then. */
       const locked = Effect.fnUntraced(function* (id: string, wanted: Id4 | undefined) {
         const seen = yield* kept(id)
+        yield* requirePending(seen)
         if (seen.partId4 !== null && wanted !== undefined && wanted !== seen.partId4) {
           return yield* invalidField("body", "/id4", `The proposal is about ${seen.partId4}`)
         }
         yield* objects.lock(objectsOf(yield* repo.filesOf([id])))
-        yield* requirePending(seen)
         const target = seen.partId4 ?? wanted
         const part = target === undefined ? null : yield* parts.lock(target)
         yield* repo.lock(id)
@@ -180,7 +177,10 @@ export class Proposals extends Context.Service<
       })
 
       const typeIdOf = Effect.fnUntraced(function* (type: Choice["type"] & {}, createType: boolean) {
-        if ("id" in type) return type.id
+        if ("id" in type) {
+          const [unknown] = yield* types.unknown(type.id === null ? [] : [type.id])
+          return unknown === undefined ? type.id : yield* invalidField("body", "/overrides/typeId", "No type has this id")
+        }
         const { existingTypeId, name } = type
         // Renamed or deleted since it was found.
         if (existingTypeId !== null && (yield* types.unknown([existingTypeId])).length === 0) return existingTypeId
@@ -341,7 +341,7 @@ export class Proposals extends Context.Service<
                 yield* repo.lock(proposal.id)
                 const now = yield* Effect.orDie(kept(proposal.id))
                 // Somebody else was faster.
-                if (now.status !== "pending") return 0
+                if (now.isSettled) return 0
                 yield* end(now, "expired")
                 return 1
               })
@@ -361,4 +361,4 @@ export class Proposals extends Context.Service<
 
 const mostAtOnce = 1000
 
-const toProposal = ({ before: _, isOver: __, ...proposal }: Kept): Proposal => proposal
+const toProposal = ({ before: _, isSettled: __, ...proposal }: Kept): Proposal => proposal

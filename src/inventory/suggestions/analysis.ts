@@ -23,8 +23,9 @@ export const mountingTypeOf = (said: string | null) => mountingTypes.find((type)
 /** The name of a type without the mark of one that is new. */
 export const typeNameOf = (said: string | null) => whole(said === null ? null : said.replace(/^(?:\s*proposed\s*:)+/iu, ""), 100)
 
-/** Nobody in particular makes it, so it has no part number. */
-const isGeneric = (manufacturer: string | null) => fold(manufacturer ?? "").trim() === "generic"
+/** Of what nobody in particular makes, so that it has no part number. */
+const generic = "Generic"
+const isGeneric = (manufacturer: string | null) => fold(manufacturer ?? "").trim() === fold(generic)
 
 /** A quote counts when it stands where it is said to; what cannot be looked at, as a photo, is taken as it is. */
 const isThere = ({ quote, source, url }: Evidence, { hasPhoto, input, texts }: Seen) => {
@@ -55,7 +56,7 @@ export const analysisOf = (raw: RawAnalysis, seen: Seen, has: Pick<TaggedPart, "
   const facts = {
     ...texts,
     description: cut(raw.description, 2000),
-    manufacturerCode: isGeneric(texts.manufacturer) ? null : texts.manufacturerCode,
+    ...(isGeneric(texts.manufacturer) ? { manufacturer: generic, manufacturerCode: null } : {}),
     mountingType: mountingTypeOf(texts.mountingType),
     typeName,
     pinCount
@@ -82,6 +83,25 @@ export const analysisOf = (raw: RawAnalysis, seen: Seen, has: Pick<TaggedPart, "
       .filter((evidence) => isThere({ ...evidence, quote: evidence.quote.replace(/…$/u, "") }, seen))
       .slice(0, mostEvidence)
   }
+}
+
+const mostCited = 5
+
+/** Where the model says that it has read something, and nobody has looked yet. */
+export const citedIn = ({ evidence }: RawAnalysis, { texts }: Pick<Seen, "texts">): ReadonlyArray<string> =>
+  distinct(
+    evidence.flatMap(({ source, url }) => {
+      const at = source === "datasheet" || source === "web" ? address(url) : null
+      return at === null || texts.has(at) ? [] : [at]
+    }),
+    (url) => url,
+    mostCited
+  )
+
+/** Whether nothing could be written of it. */
+export const saysNothing = (analysis: Analysis) => {
+  const { type, values } = offerOf({ kind: "part", output: { analysis, duplicates: [], failureReason: null } })
+  return type === null && Object.keys(values).length === 0 && analysis.documents.length === 0
 }
 
 /** What would become of the part. Nothing is emptied. */

@@ -66,8 +66,12 @@ export class Findings extends Context.Service<
         pageCount: null
       }
 
-      const store = Effect.fnUntraced(function* (jobId: string, { documentType, title, url }: Named, found: Captured) {
-        const said = { wasSent: false, documentType, title, url, object: null, preview: null } as const
+      const store = Effect.fnUntraced(function* (
+        jobId: string,
+        { documentType, title, url, verified }: Named & Pick<Found, "verified">,
+        found: Captured
+      ) {
+        const said = { wasSent: false, documentType, title, url, verified, object: null, preview: null } as const
         if (found.kind === "page") {
           const write = { ...nothing, ...said, kind: "link" } as const
           if (found.picture === null) return yield* db.transaction(proposals.keep(jobId, write))
@@ -115,8 +119,9 @@ export class Findings extends Context.Service<
             const result = looks[at]
             if (result === undefined) continue
             if (Result.isSuccess(result)) {
-              yield* store(jobId, one, result.success.captured)
-              kept.push({ ...one, ...result.success.found })
+              const found = { ...one, ...result.success.found }
+              yield* store(jobId, found, result.success.captured)
+              kept.push(found)
             } else if (result.failure instanceof StorageUnavailable) return yield* result.failure
           }
           return kept

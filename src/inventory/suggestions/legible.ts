@@ -9,8 +9,10 @@ export const legible = (text: string | null, { lines = false }: { readonly lines
   if (text === null) return null
   const clean = text
     .toWellFormed()
+    .replaceAll(/\r\n?/gu, "\n")
     .replaceAll(lines ? /[^\P{Cc}\n]+/gu : /\p{Cc}+/gu, " ")
     .replaceAll(lines ? /[^\S\n]+/gu : /\s+/gu, " ")
+    .replaceAll(/ ?\n ?/gu, "\n")
     .trim()
   return nothing.test(clean) ? null : clean
 }

@@ -13,10 +13,14 @@ export interface Desk {
   readonly offered: Map<string, Candidate>
   /** What was written at the addresses that it read. */
   readonly texts: Map<string, string>
+  /** Reads these addresses as well, as far as they can be read: an answer that was kept cites what was read long ago. */
+  readonly read: (urls: ReadonlyArray<string>) => Effect.Effect<void>
 }
 
 /** How much one tool answers of a page or a data sheet: at 4 characters a token some 5,000 tokens. */
 export const longestText = 20_000
+/** A quote may stand further down than the model was shown. */
+const longestCited = 200_000
 
 /** The model's tools. They only read. */
 export class Lookups extends Context.Service<
@@ -73,7 +77,21 @@ export class Lookups extends Context.Service<
                 Option.getOrElse(found, () => ({ error: "This part has no data sheet that could be read." }))
               )
           })
-          return { tools: parts ? [searchParts, readDatasheet, readAddress] : [readAddress], offered: shown, texts: read }
+          return {
+            tools: parts ? [searchParts, readDatasheet, readAddress] : [readAddress],
+            offered: shown,
+            texts: read,
+            read: (urls) =>
+              Effect.forEach(
+                urls,
+                (url) =>
+                  capture.text(url, longestCited).pipe(
+                    Effect.tap(({ text }) => Effect.sync(() => read.set(url, text))),
+                    Effect.ignore
+                  ),
+                { concurrency: 5, discard: true }
+              )
+          }
         }
       })
     })

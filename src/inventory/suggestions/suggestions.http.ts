@@ -65,7 +65,6 @@ export const SuggestionsHttp = HttpApiBuilder.group(
       datasheet: ({ payload, request }) => ask("datasheet", request, payload),
       cleanup: ({ payload, request }) => ask("cleanup", request, payload),
       photo: Effect.fnUntraced(function* ({ payload, request }) {
-        yield* suggestions.ready
         const { fields, photo } = yield* received(payload, decodePhoto)
         if ((photo === null) === (fields.documentId === undefined)) {
           return yield* invalidField("body", "/image", "Expected either a photo as image, or the documentId of one that a part has")
@@ -73,7 +72,6 @@ export const SuggestionsHttp = HttpApiBuilder.group(
         return yield* askAbout("photo", request, withText(fields), photo)
       }, Effect.scoped),
       part: Effect.fnUntraced(function* ({ payload, request }) {
-        yield* suggestions.ready
         const { fields, photo } = yield* received(payload, decodePart)
         if (photo === null && (fields.text ?? "") === "") {
           return yield* invalidField("body", "/text", "Expected a text, a photo as image, or both")

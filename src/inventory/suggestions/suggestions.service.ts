@@ -32,7 +32,7 @@ import { type Analysis, kinds, type Output, type ProposalKind, type Proposed } f
 import type { Proposal, ProposalId } from "../proposals/proposal.ts"
 import { Proposals } from "../proposals/proposals.service.ts"
 import { Types } from "../types/types.service.ts"
-import { analysisOf, changesOf, type Seen, typeNameOf } from "./analysis.ts"
+import { analysisOf, changesOf, citedIn, type Seen, saysNothing, typeNameOf } from "./analysis.ts"
 import { type Answer, answers, type RawAnalysis } from "./answer.ts"
 import { Findings } from "./findings.service.ts"
 import { instructions } from "./instructions.ts"
@@ -69,8 +69,6 @@ type Done<K extends ProposalKind> = { readonly output: Output<K>; readonly usage
 export class Suggestions extends Context.Service<
   Suggestions,
   {
-    /** Whether asking makes sense now. */
-    readonly ready: Effect.Effect<void, AiNotConfigured | AiBudgetExhausted>
     /** Asks for a job about words, or about a part. */
     readonly request: <A, E>(kind: ProposalKind, input: Words, within: Within<A, E>) => Effect.Effect<A, E | WordsRefused>
     /** Asks for a job about a photo. Begins transactions itself, after the photo is stored: never inside another one. */
@@ -112,7 +110,7 @@ export class Suggestions extends Context.Service<
       const db = yield* Db
       yield* startPurposes(kinds.map(purposeOf))
 
-      const ask = <K extends ProposalKind, R = never>(kind: K, more: Pick<Ask<Answer<K>, R>, "input" | "tools">) =>
+      const ask = <K extends ProposalKind, R = never>(kind: K, more: Pick<Ask<Answer<K>, R>, "input" | "tools" | "fresh">) =>
         openai.ask<Answer<K>, R>({
           purpose: purposeOf(kind),
           instructions: instructions[kind],
@@ -174,7 +172,8 @@ export class Suggestions extends Context.Service<
         const first = analysisOf(raw, seen)
         const { found, productPage } = yield* addressesOf(jobId, first)
         for (const { text, url } of found) if (text !== null) desk.texts.set(url, text)
-        // Once more, now that it is known what the data sheets say.
+        yield* desk.read(citedIn(raw, desk))
+        // Once more, now that it is known what stands there.
         const { evidence } = analysisOf(raw, { ...seen, texts: desk.texts })
         return {
           ...first,
@@ -263,16 +262,20 @@ export class Suggestions extends Context.Service<
       const suggestPart = Effect.fnUntraced(function* (jobId: string, input: SuggestionInput, photo: Input | null) {
         const said = input.text ?? ""
         const offered = said === "" ? [] : yield* duplicates.candidates(said)
-        const desk = lookups.desk({ parts: true, offered })
-        const asked = yield* ask("part", {
-          input: [
-            ...(said === "" ? [] : [asText("text", said)]),
-            ...(photo === null ? [] : [photo]),
-            asText("candidates", JSON.stringify(offered)),
-            usualTypes
-          ],
-          tools: desk.tools
-        })
+        const shown = [
+          ...(said === "" ? [] : [asText("text", said)]),
+          ...(photo === null ? [] : [photo]),
+          asText("candidates", JSON.stringify(offered)),
+          usualTypes
+        ]
+        const askOnDesk = (fresh: boolean) => {
+          const desk = lookups.desk({ parts: true, offered })
+          return Effect.map(ask("part", { input: shown, tools: desk.tools, fresh }), (asked) => ({ asked, desk }))
+        }
+        const first = yield* askOnDesk(false)
+        // An answer that was kept may name parts that were looked up for it: what is in the catalogue now, it does not know.
+        const isOutdated = first.asked.cached && first.asked.value.duplicates.some(({ id4 }) => !first.desk.offered.has(id4.toUpperCase()))
+        const { asked, desk } = isOutdated ? yield* askOnDesk(true) : first
         const { value } = asked
         const seen: Seen = { input: said, hasPhoto: photo !== null, texts: desk.texts }
         const named = distinct(
@@ -285,7 +288,8 @@ export class Suggestions extends Context.Service<
           30
         )
         const isNamed = named.some(({ confidence }) => confidence === "high")
-        const analysis = value.analysis === null || isNamed ? null : yield* analyse(jobId, value.analysis, seen, desk)
+        const made = value.analysis === null || isNamed ? null : yield* analyse(jobId, value.analysis, seen, desk)
+        const analysis = made === null || saysNothing(made) ? null : made
         // What can be seen without a model counts, whatever the model has seen.
         const certain =
           analysis === null
@@ -314,13 +318,12 @@ export class Suggestions extends Context.Service<
 
       const suggestCleanup = Effect.fnUntraced(function* (jobId: string, part: Part) {
         const sheet = Option.getOrUndefined(yield* texts.ofPart(part.id4, longestText))
-        const about = aboutOf({}, part)
         const asked = yield* ask("cleanup", {
-          input: [about, ...(sheet === undefined ? [] : [asText("data sheet", sheet.text)]), yield* catalogueTypes]
+          input: [aboutOf({}, part), ...(sheet === undefined ? [] : [asText("data sheet", sheet.text)]), yield* catalogueTypes]
         })
         const desk = lookups.desk({ parts: false, offered: [] })
         if (sheet !== undefined) desk.texts.set("", sheet.text)
-        const seen: Seen = { input: about.type === "text" ? about.text : "", hasPhoto: false, texts: desk.texts }
+        const seen: Seen = { input: Object.values(factsOf(part)).flat().join("\n"), hasPhoto: false, texts: desk.texts }
         // Its documents are there already.
         const analysis = yield* analyse(jobId, { ...asked.value.analysis, documents: [] }, seen, desk)
         return { output: { analysis, changes: changesOf(analysis, part) }, usage: usageOf(asked) }
@@ -387,7 +390,8 @@ export class Suggestions extends Context.Service<
                     size: photo.staged.size,
                     width: is.width,
                     height: is.height,
-                    pageCount: null
+                    pageCount: null,
+                    verified: null
                   })
                   return job
                 })
@@ -400,7 +404,6 @@ export class Suggestions extends Context.Service<
         })
 
       return Suggestions.of({
-        ready: openai.ready,
         request: (kind, input, within) =>
           Effect.gen(function* () {
             yield* openai.ready
