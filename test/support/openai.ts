@@ -309,7 +309,7 @@ function* deltas(reply: Said): Generator<unknown> {
   }
 }
 
-const pieces = (text: string) => text.match(/[\s\S]{1,7}/gu) ?? []
+const pieces = (text: string) => text.match(text.length > 20_000 ? /[\s\S]{1,2000}/gu : /[\s\S]{1,7}/gu) ?? []
 
 const faultsOf = (body: ChatBody) => [
   ...(body.response_format === undefined ? [] : strictFaults(body.response_format.json_schema.schema, "response_format")),
