@@ -93,7 +93,6 @@ export class ProposalsApi extends HttpApiGroup.make("proposals")
     HttpApiEndpoint.post("reject", "/ai/proposals/:id/reject", {
       ...byId,
       headers: IdempotencyHeader,
-      payload: Schema.Struct({}),
       success: Proposal,
       error: [ProposalNotFound, ProposalSettled]
     })
@@ -103,7 +102,7 @@ export class ProposalsApi extends HttpApiGroup.make("proposals")
           role: "editor",
           summary: "Reject a proposal",
           description: "Nothing is written, and its files are let go.",
-          example: { path: `/api/ai/proposals/${exampleId}/reject`, body: {} }
+          example: { path: `/api/ai/proposals/${exampleId}/reject` }
         })
       )
   )

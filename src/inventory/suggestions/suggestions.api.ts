@@ -61,7 +61,11 @@ export class SuggestionsApi extends HttpApiGroup.make("suggestions")
         role: "editor",
         summary: "Read a photo",
         description: `Part numbers, quantity, codes and everything else that can be read on a part or its bag. The photo is sent as image, or is one that a part has. ${job}`,
-        example: { path: "/api/ai/suggest/photo", form: { image: "@bag.jpg", text: "from the drawer with the relays" } }
+        example: {
+          path: "/api/ai/suggest/photo",
+          body: { documentId: "00000000-0000-7000-8000-000000000001" },
+          form: { image: "@bag.jpg", text: "from the drawer with the relays" }
+        }
       })
     ),
     HttpApiEndpoint.post("datasheet", "/ai/suggest/datasheet", {
@@ -87,7 +91,11 @@ export class SuggestionsApi extends HttpApiGroup.make("suggestions")
         role: "editor",
         summary: "Propose a part",
         description: `From up to 8,000 characters, a photo, or both: all fields with evidence, data sheets, and parts that may be the same. ${job}`,
-        example: { path: "/api/ai/suggest/part", form: { image: "@bag.jpg", text: "10 pcs RC0805FR-0710KL" } }
+        example: {
+          path: "/api/ai/suggest/part",
+          body: { text: "10 pcs RC0805FR-0710KL" },
+          form: { image: "@bag.jpg", text: "10 pcs RC0805FR-0710KL" }
+        }
       })
     ),
     HttpApiEndpoint.post("cleanup", "/ai/suggest/cleanup", {
