@@ -399,11 +399,23 @@ const obeying = (victim: string) => {
       visibleText: `${orders["an order"]}\n${long}`,
       documentQueries: many(dirty)
     },
-    datasheet: { candidates: [...addresses("datasheet"), ...addresses("product-page"), ...many(addresses("pinout")[0])] },
+    datasheet: {
+      candidates: [
+        { url: found[0], documentType: "product-page", title: dirty, reason: dirty },
+        { url: found[1], documentType: "pinout", title: dirty, reason: dirty },
+        { url: "http://hostile.example/page?", documentType: "datasheet", title: dirty, reason: dirty },
+        ...addresses("datasheet"),
+        ...addresses("product-page"),
+        ...many(addresses("pinout")[0])
+      ]
+    },
     part: { analysis, duplicates, failureReason: long },
     cleanup: { analysis }
   } as const
 }
+
+/** Of all that was named, what is there and is what it was said to be. */
+const found = ["http://hostile.example/page", "http://hostile.example/pinout.svg"]
 
 const assertBounded = (kind: string, output: Record<string, ReadonlyArray<unknown>> & { readonly analysis?: typeof nothingSaid }) => {
   switch (kind) {
@@ -421,7 +433,10 @@ const assertBounded = (kind: string, output: Record<string, ReadonlyArray<unknow
       assert.isAtMost(output.manufacturerCodes?.length ?? 99, 5)
       return assert.isAtMost(output.documentQueries?.length ?? 99, 3)
     case "datasheet":
-      return assert.deepStrictEqual(output, { candidates: [] } as unknown)
+      return assert.deepStrictEqual(
+        output.candidates?.map((candidate) => (candidate as { readonly url: string }).url),
+        found
+      )
     case "part":
     case "cleanup": {
       const { analysis } = output
@@ -483,6 +498,11 @@ layer(assisted(), { excludeTestServices: true, timeout: "120 seconds" })(
         if (request.url === "/redirect-to-metadata") {
           return void response.writeHead(302, { location: "http://169.254.169.254/latest/meta-data/" }).end()
         }
+        if (request.url === "/pinout.svg") {
+          return void response.end(
+            `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script><image href="http://169.254.169.254/x.png"/></svg>`
+          )
+        }
         response.setHeader("content-type", "text/html")
         response.end(
           `<title>x</title><meta property="og:image" content="http://169.254.169.254/x.png"><link rel="icon" href="http://127.0.0.1/x.ico"><p>the maker says nothing`
@@ -513,7 +533,9 @@ layer(assisted(), { excludeTestServices: true, timeout: "120 seconds" })(
           const rounds = kind === "part" || kind === "datasheet" ? abuses(victim) : []
           provider.script((_, nth) => {
             const round = rounds[nth]
-            return round === undefined ? says(obeying(victim)[kind]) : tools(...round)
+            if (round !== undefined) return tools(...round)
+            const polluting = '{"__proto__": {"polluted": true}, "constructor": {"prototype": {"polluted": true}}, '
+            return { type: "content", text: polluting + JSON.stringify(obeying(victim)[kind]).slice(1) }
           })
           const photo = photoFile(yield* image({ seed: 40 * kind.length, format: "jpeg" }))
           const input = {
@@ -538,8 +560,23 @@ layer(assisted(), { excludeTestServices: true, timeout: "120 seconds" })(
           const { objects: objectsBefore = [], ...othersBefore } = before
           const { objects: objectsAfter = [], ...othersAfter } = yield* rowsOfAll(own)
           assert.deepStrictEqual(othersAfter, othersBefore)
-          // The photo that was sent, and nothing else.
-          assert.deepStrictEqual(objectsAfter.filter((row) => !objectsBefore.includes(row)).length, input instanceof FormData ? 1 : 0)
+          // What was sent or found is shown with the proposal, and nothing else is kept.
+          const kept = { photo: [null], part: [null], datasheet: found }[kind as string] ?? []
+          assert.deepStrictEqual(
+            proposal.documents.map(({ url }: { readonly url: string | null }) => url),
+            kept
+          )
+          const files = proposal.documents.filter(({ contentUrl }: { readonly contentUrl: string | null }) => contentUrl !== null)
+          assert.strictEqual(objectsAfter.filter((row) => !objectsBefore.includes(row)).length, files.length)
+          assert.strictEqual(files.length, Math.min(kept.length, 1))
+          for (const { contentUrl } of files) {
+            const { headers, status } = yield* get(contentUrl)
+            assert.deepStrictEqual([status, headers.get("x-content-type-options")], [200, "nosniff"])
+            if (kind === "datasheet") {
+              assert.match(headers.get("content-disposition") ?? "", /^attachment/u)
+              assert.match(headers.get("content-security-policy") ?? "", /sandbox/u)
+            }
+          }
           assert.includeMembers([...objectsAfter], [...objectsBefore])
           const topics = (yield* changes).slice(changesBefore.length).map(({ topic }) => topic)
           assert.deepStrictEqual([...new Set(topics)].toSorted(), ["job", "proposal"])
@@ -547,11 +584,8 @@ layer(assisted(), { excludeTestServices: true, timeout: "120 seconds" })(
           assert.strictEqual(proposal.status, "pending")
           assertClean({ output: proposal.output, documents: proposal.documents })
           assert.notInclude(JSON.stringify(proposal), key)
-          assert.notMatch(JSON.stringify(proposal.output), /169\.254|hostile\.example|javascript:|file:/u)
-          assert.deepStrictEqual(
-            proposal.documents.map(({ url }: { readonly url: string | null }) => url),
-            input instanceof FormData ? [null] : []
-          )
+          assert.notMatch(JSON.stringify(proposal.output), /169\.254|javascript:|file:/u)
+          assert.notProperty({}, "polluted")
           assertBounded(kind, proposal.output)
         }).pipe(Effect.scoped)
       )

@@ -84,16 +84,8 @@ export const analysisOf = (raw: RawAnalysis, seen: Seen, has: Pick<TaggedPart, "
         const said = cut(quote, 200)
         if (said === null || !fields.has(field)) return []
         // What was sent has no address.
-        const isElsewhere = source === "datasheet" || source === "web"
-        return [
-          {
-            field,
-            source,
-            url: isElsewhere ? address(url) : null,
-            page: isElsewhere && page !== null && page >= 1 ? page : null,
-            quote: said
-          }
-        ]
+        const at = source === "input" || source === "photo" ? null : address(url)
+        return [{ field, source, url: at, page: page !== null && page >= 1 ? page : null, quote: said }]
       })
       // Cut, it ends with a sign that does not stand there.
       .filter((evidence) => isThere({ ...evidence, quote: evidence.quote.replace(/…$/u, "") }, seen))

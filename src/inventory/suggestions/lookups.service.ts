@@ -11,7 +11,7 @@ export interface Desk {
   readonly tools: ReadonlyArray<Tool<never>>
   /** Parts that it was shown, and may call duplicates. */
   readonly offered: Map<string, Candidate>
-  /** What was written at the addresses that it read. */
+  /** What was written where it read: at addresses, in data sheets of parts. */
   readonly texts: Map<string, string>
   /** Reads these addresses as well, as far as they can be read: an answer that was kept cites what was read long ago. */
   readonly read: (urls: ReadonlyArray<string>) => Effect.Effect<void>
@@ -75,8 +75,10 @@ export class Lookups extends Context.Service<
             run: ({ id4 }) =>
               Effect.gen(function* () {
                 if (!/^[A-Za-z]{4}$/u.test(id4)) return { error: "This is not the four letters of a part." }
-                const found = yield* texts.ofPart(id4.toUpperCase(), longestText)
-                return Option.getOrElse(found, () => ({ error: "This part has no data sheet that could be read." }))
+                const found = Option.getOrUndefined(yield* texts.ofPart(id4.toUpperCase(), longestText))
+                if (found === undefined) return { error: "This part has no data sheet that could be read." }
+                read.set(id4.toUpperCase(), found.text)
+                return found
               })
           })
           return {

@@ -50,9 +50,8 @@ const tryPhoto = Command.make(
   },
   ({ json, photo }) =>
     Effect.gen(function* () {
-      const suggestions = yield* Suggestions
-      yield* (yield* OpenAi).ready
-      const { output, usage } = yield* suggestions.look(photo)
+      yield* Effect.flatMap(OpenAi, ({ ready }) => ready)
+      const { output, usage } = yield* Suggestions.use(({ look }) => look(photo))
       if (json) return yield* Console.log(JSON.stringify({ output, usage }, null, 2))
       const words = found(output)
       yield* Console.log(words === "" ? "nothing can be read in it" : words)
