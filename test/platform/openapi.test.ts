@@ -6,7 +6,8 @@ import { registry } from "#platform/http/problems.ts"
 import { document, exampleBody, operations, problemCodes, resolved } from "../support/contract.ts"
 import { misfits } from "../support/json-schema.ts"
 import { insertParts } from "../support/stock-rows.ts"
-import { Http, world } from "../support/world.ts"
+import { suggesting } from "../support/suggestions.ts"
+import { Http } from "../support/world.ts"
 
 const snapshot = new URL("openapi.snapshot.json", import.meta.url)
 
@@ -84,10 +85,8 @@ describe("the contract", () => {
   }
 })
 
-// A model is configured, so that asking for something of it is accepted. Nothing listens there.
-const configured = world({ OPENAI_BASE_URL: "http://127.0.0.1:9/v1" })
-
-layer(configured, { excludeTestServices: true, timeout: "60 seconds" })("the examples of the contract", (it) => {
+// With a language model, so that what is asked of it is accepted.
+layer(suggesting(), { excludeTestServices: true, timeout: "60 seconds" })("the examples of the contract", (it) => {
   it.effect("speak of a part that exists", () => insertParts([{ id4: "ABCD" }]))
 
   for (const operation of operations) {
