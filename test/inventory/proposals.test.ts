@@ -720,7 +720,11 @@ layer(suggesting(), options)("R38: a proposal about a part", (it) => {
       )
       const job = yield* failureOf(suggest("datasheet", { id4 }))
       assert.strictEqual(job.error.code, "part-retired")
-      assert.strictEqual(yield* Effect.map(get(`/api/ai/proposals?id4=${id4}`), ({ body }) => body.items.length), 0)
+      assert.deepStrictEqual((yield* get(`/api/ai/proposals?id4=${id4}`)).body.items, [])
+      const sql = yield* SqlClient.SqlClient
+      assert.deepStrictEqual(yield* sql`select from proposal_files where job_id = ${job.id}::uuid`, [])
+      assert.isFalse((yield* objects).has(hash(pdf("gone"))))
+      assert.deepStrictEqual(yield* faults, [])
     })
   )
 
@@ -982,7 +986,7 @@ layer(suggesting(), options)("R38: a suggestion", (it) => {
       for (const [n, { documents }] of all.entries()) {
         assert.deepStrictEqual((yield* bytesOf(documents[0].contentUrl)).bytes, photos[n])
       }
-      const accepted = yield* inParallel(32, (n) => accept(all[n].id))
+      const accepted = yield* inParallel(32, (n) => accept(all[n].id, { documentIndexes: n < 4 ? [0] : [] }))
       assert.deepStrictEqual(tally(accepted), { 201: 32 })
       assert.strictEqual(new Set(accepted.map(({ body }) => body.partId4)).size, 32)
       assert.deepStrictEqual(yield* faults, [])

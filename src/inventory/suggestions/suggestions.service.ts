@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises"
-import { Context, Effect, Layer, Option } from "effect"
+import { Cause, Context, Effect, Exit, Layer, Option } from "effect"
 import type { AiBudgetExhausted, AiNotConfigured, AiProviderError, Answered, Ask, Input } from "#platform/ai/ask.ts"
 import { startPurposes } from "#platform/ai/calls.metrics.ts"
 import { OpenAi } from "#platform/ai/openai.service.ts"
@@ -413,28 +413,37 @@ export class Suggestions extends Context.Service<
         requestPhoto: (kind, input, photo, within) =>
           requestPhoto(kind, input, photo, within).pipe(Effect.withSpan("Suggestions.requestPhoto")),
 
-        run: Effect.fn("Suggestions.run")(function* (kind, input, run) {
-          yield* proposals.restart(run.id)
-          const part = yield* targetOf(input)
-          yield* run.progress(10, "asking")
-          const { output, usage } = yield* work(kind, run.id, input, part)
-          const photo = Option.getOrUndefined(yield* proposals.photoOf(run.id))
-          const { id4: _, text, ...about } = input
-          return yield* proposals.propose(
-            {
-              proposed: { kind, output } as Proposed,
-              jobId: run.id,
-              part,
-              input: {
-                ...about,
-                ...(text === undefined ? {} : { text: cut(text, 500, { lines: true }) ?? "" }),
-                ...(photo === undefined ? {} : { image: photo.originalFilename })
+        run: Effect.fn("Suggestions.run")(
+          function* (kind, input, run) {
+            yield* proposals.restart(run.id)
+            const part = yield* targetOf(input)
+            yield* run.progress(10, "asking")
+            const { output, usage } = yield* work(kind, run.id, input, part)
+            const photo = Option.getOrUndefined(yield* proposals.photoOf(run.id))
+            const { id4: _, text, ...about } = input
+            return yield* proposals.propose(
+              {
+                proposed: { kind, output } as Proposed,
+                jobId: run.id,
+                part,
+                input: {
+                  ...about,
+                  ...(text === undefined ? {} : { text: cut(text, 500, { lines: true }) ?? "" }),
+                  ...(photo === undefined ? {} : { image: photo.originalFilename })
+                },
+                usage
               },
-              usage
-            },
-            run.complete
-          )
-        }),
+              run.complete
+            )
+          },
+          (work, _kind, _input, run) =>
+            Effect.onExit(work, (exit) =>
+              // The photo stays for another try, and what one finds, it finds itself. Interrupted, the job may be another worker's by now.
+              Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause)
+                ? Effect.catchCause(proposals.restart(run.id), () => Effect.void)
+                : Effect.void
+            )
+        ),
 
         look: Effect.fn("Suggestions.look")(function* (path) {
           const { length } = yield* Effect.promise(() => readFile(path))
