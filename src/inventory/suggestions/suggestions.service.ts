@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises"
-import { Cause, Context, Effect, Exit, Layer, Option } from "effect"
+import { Context, Effect, Layer, Option } from "effect"
 import type { AiBudgetExhausted, AiNotConfigured, AiProviderError, Answered, Ask, Input } from "#platform/ai/ask.ts"
 import { startPurposes } from "#platform/ai/calls.metrics.ts"
 import { OpenAi } from "#platform/ai/openai.service.ts"
@@ -436,13 +436,8 @@ export class Suggestions extends Context.Service<
               run.complete
             )
           },
-          (work, _kind, _input, run) =>
-            Effect.onExit(work, (exit) =>
-              // The photo stays for another try, and what one finds, it finds itself. Interrupted, the job may be another worker's by now.
-              Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause)
-                ? Effect.catchCause(proposals.restart(run.id), () => Effect.void)
-                : Effect.void
-            )
+          // The photo stays for another try, which finds everything else itself.
+          (work, _kind, _input, run) => Effect.tapError(work, () => Effect.catchCause(proposals.restart(run.id), () => Effect.void))
         ),
 
         look: Effect.fn("Suggestions.look")(function* (path) {
