@@ -4,6 +4,7 @@ import { Command } from "effect/cli"
 import { sample } from "#inventory/sample/sample.cli.ts"
 import { searchRebuild } from "#inventory/search/search.cli.ts"
 import { verify } from "#inventory/stock/ledger-check.cli.ts"
+import { ai } from "#inventory/suggestions/suggestions.cli.ts"
 import { exportCsv } from "#inventory/transfer/export.cli.ts"
 import { importParts } from "#inventory/transfer/import.cli.ts"
 import { typesSync } from "#inventory/types/types.cli.ts"
@@ -62,6 +63,7 @@ const partwright = Command.make("partwright").pipe(
     migrateCommand,
     config,
     inventory,
+    ai.pipe(Command.provide(Settings)),
     objects.pipe(Command.provide(Settings)),
     jobs(Work).pipe(Command.provide(Settings))
   ])

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { get as httpGet, type IncomingMessage } from "node:http"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it, layer } from "@effect/vitest"
@@ -424,6 +425,17 @@ layer(withServices(world()), options)("the event feed", (it) => {
       assert.deepStrictEqual(idsOf([yield* fromReset.event]), ["after the reset"])
       const other = yield* resumed(kept?.id ?? "", "?topics=type")
       assert.deepStrictEqual(idsOf([yield* other.event]), ["after the reset"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("resets a client of a version that counted transactions too", () =>
+    Effect.gen(function* () {
+      const body = "0a1b2c3d-mf-2"
+      const id = `${body}-${createHash("sha256").update(`partwright event ${body}`).digest("hex").slice(0, 8)}`
+      const old = yield* resumed(id, "?topics=type")
+      assert.strictEqual((yield* old.event).event, "reset")
+      yield* recordOne("after the upgrade")
+      assert.deepStrictEqual(idsOf([yield* old.event]), ["after the upgrade"])
     }).pipe(Effect.scoped)
   )
 

@@ -4,8 +4,8 @@ import { SqlClient } from "effect/sql"
 import { registry } from "#platform/http/problems.ts"
 import { exampleBody, type JsonSchema, type Operation, operations, problemCodes, resolved } from "../support/contract.ts"
 import { idle } from "../support/idle.ts"
+import { worldWithModel } from "../support/model-world.ts"
 import { insertParts } from "../support/stock-rows.ts"
-import { suggesting } from "../support/suggestions.ts"
 import { type Answer, Http, type SendOptions } from "../support/world.ts"
 
 interface Hostile {
@@ -256,8 +256,7 @@ const assertProblem = ({ body, headers, status, text }: Answer, what: string) =>
   assert.isBelow(text.length, 100_000, what)
 }
 
-// With a language model, so that what is asked of it is looked at.
-layer(suggesting(), { excludeTestServices: true, timeout: "60 seconds" })("hostile input", (it) => {
+layer(worldWithModel(), { excludeTestServices: true, timeout: "60 seconds" })("hostile input", (it) => {
   const rowCounts = Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const tables = yield* sql<{ readonly name: string }>`

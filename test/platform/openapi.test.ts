@@ -5,8 +5,8 @@ import { Effect } from "effect"
 import { registry } from "#platform/http/problems.ts"
 import { document, exampleBody, operations, problemCodes, resolved } from "../support/contract.ts"
 import { misfits } from "../support/json-schema.ts"
+import { worldWithModel } from "../support/model-world.ts"
 import { insertParts } from "../support/stock-rows.ts"
-import { suggesting } from "../support/suggestions.ts"
 import { Http } from "../support/world.ts"
 
 const snapshot = new URL("openapi.snapshot.json", import.meta.url)
@@ -85,8 +85,7 @@ describe("the contract", () => {
   }
 })
 
-// With a language model, so that what is asked of it is accepted.
-layer(suggesting(), { excludeTestServices: true, timeout: "60 seconds" })("the examples of the contract", (it) => {
+layer(worldWithModel(), { excludeTestServices: true, timeout: "60 seconds" })("the examples of the contract", (it) => {
   it.effect("speak of a part that exists", () => insertParts([{ id4: "ABCD" }]))
 
   for (const operation of operations) {

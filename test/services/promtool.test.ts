@@ -9,7 +9,7 @@ import { ensureInstalled } from "./debian.ts"
 
 const rules = readFileSync(new URL("../../helm/files/partwright.rules.yaml", import.meta.url), "utf8")
 
-layer(world(), { excludeTestServices: true, timeout: "60 seconds" })("Prometheus' own tool", (it) => {
+layer(world({ AI_MONTHLY_BUDGET_USD: "10" }), { excludeTestServices: true, timeout: "60 seconds" })("Prometheus' own tool", (it) => {
   const check = (page: string) => {
     ensureInstalled("promtool", "prometheus")
     const { status, stderr, stdout } = spawnSync("promtool", ["check", "metrics"], { input: page, encoding: "utf8" })

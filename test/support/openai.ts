@@ -309,7 +309,7 @@ function* deltas(reply: Said): Generator<unknown> {
   }
 }
 
-const pieces = (text: string) => text.match(/[\s\S]{1,7}/gu) ?? []
+const pieces = (text: string) => text.match(text.length > 20_000 ? /[\s\S]{1,2000}/gu : /[\s\S]{1,7}/gu) ?? []
 
 const faultsOf = (body: ChatBody) => [
   ...(body.response_format === undefined ? [] : strictFaults(body.response_format.json_schema.schema, "response_format")),
@@ -359,6 +359,105 @@ export const strictFaults = (schema: JsonSchema, at: string, isRoot = true): Rea
 
 /** What is answered under a schema of that name, for demonstrations. */
 export const rules = new Map<string, (body: ChatBody) => unknown>()
+
+/** The texts of a request by their labels. */
+const told = ({ messages }: ChatBody): Readonly<Record<string, string>> => {
+  const parts = messages.flatMap(({ content, role }) => (role === "user" && Array.isArray(content) ? content : []))
+  const texts = parts.flatMap(({ text = "" }: { readonly text?: string }) => {
+    const [, label = "", json = ""] = /^([a-z ]+): ([\s\S]*)$/u.exec(text) ?? []
+    return label === "" ? [] : [[label, JSON.parse(json) as string]]
+  })
+  return Object.fromEntries(texts)
+}
+
+/** It cannot see, so this stands on every photo. */
+const usualText = "NE555P timer IC DIP-8 Texas Instruments"
+
+// The last one that it was told of, where nothing is said of one.
+let sheet = process.env.DATASHEET_URL
+
+/** What can be seen in a text without understanding it. */
+const gist = (body: ChatBody) => {
+  const { part, text, types = "" } = told(body)
+  const about = part === undefined ? {} : (JSON.parse(part) as { readonly description?: string; readonly manufacturerCode?: string | null })
+  const seen = body.messages.some(({ content }) => Array.isArray(content) && content.some(({ type }) => type === "image_url"))
+  const written = [about.manufacturerCode, about.description, text].filter((one) => typeof one === "string").join(" ")
+  const isPhoto = seen && !/\b[A-Z]+\d[\w-]{2,}/u.test(written)
+  const said = isPhoto ? usualText : written
+  sheet = /https?:\/\/[^\s"]+/u.exec(written)?.[0] ?? sheet
+  const words = said.replaceAll(/https?:\/\/\S+/gu, "").split(/[^\w.-]+/u)
+  const named = types
+    .split("\n")
+    .filter((name) => words.some((word) => word.length > 1 && name.toLowerCase().split(/\W+/u).includes(word.toLowerCase())))
+  return {
+    said,
+    isPhoto,
+    code: words.find((word) => /^[A-Z]+\d[\w-]{2,}$/u.test(word)) ?? null,
+    housing: /\b(?:(?:DIP|SOT|SOIC|TO)-\d+|0805|0603)\b/u.exec(said)?.[0] ?? null,
+    maker: /texas instruments|\bTI\b/iu.test(said) ? "TI" : null,
+    typeName: named[0] ?? "proposed: Sundries",
+    tags: [...new Set(words.filter((word) => /^[a-z]{4,}$/u.test(word)))].slice(0, 8)
+  }
+}
+
+const analysed = (body: ChatBody) => {
+  const { code, housing, isPhoto, maker, said, tags, typeName } = gist(body)
+  const source = isPhoto ? "photo" : "input"
+  const quoted = { manufacturerCode: code, package: housing }
+  return {
+    manufacturerCode: code,
+    typeName,
+    description: said.replaceAll(/\s*\bhttps?:\/\/\S+/gu, "").trim(),
+    tags,
+    manufacturer: maker,
+    productPage: null,
+    package: housing,
+    pinCount: null,
+    pinPitch: null,
+    voltageRating: null,
+    inputVoltage: null,
+    outputVoltage: null,
+    mountingType: housing === null ? null : /DIP|TO-/u.test(housing) ? "Through-Hole" : "Surface-Mount",
+    series: null,
+    dimensions: null,
+    documents: sheet === undefined ? [] : [{ url: sheet, documentType: "datasheet", title: `Data sheet ${code ?? ""}`.trim() }],
+    evidence: Object.entries(quoted).flatMap(([field, quote]) => (quote === null ? [] : [{ field, source, url: null, page: null, quote }]))
+  }
+}
+
+rules.set("tags", (body) => ({ tags: gist(body).tags }))
+rules.set("type", (body) => ({
+  candidates: [{ name: gist(body).typeName, confidence: "high", reason: "A word of the description says so." }]
+}))
+rules.set("photo", (body) => {
+  const { code, housing, maker, said, typeName } = gist(body)
+  return {
+    manufacturerCodes: code === null ? [] : [{ value: code, confidence: "high" }],
+    manufacturer: maker,
+    description: said,
+    typeName,
+    package: housing,
+    quantity: 25,
+    dateCode: "2431",
+    lotCode: null,
+    seller: null,
+    codes: ["4006381333931"],
+    visibleText: said,
+    documentQueries: code === null ? [] : [code]
+  }
+})
+rules.set("datasheet", (body) => {
+  const { code } = gist(body)
+  const candidate = {
+    url: sheet,
+    title: `Data sheet ${code ?? ""}`.trim(),
+    documentType: "datasheet",
+    reason: "It was told of this address."
+  }
+  return { candidates: sheet === undefined ? [] : [candidate] }
+})
+rules.set("part", (body) => ({ analysis: analysed(body), duplicates: [], failureReason: null }))
+rules.set("cleanup", (body) => ({ analysis: analysed(body) }))
 
 /** By the rules, else the least that the schema takes. */
 export const byRules: Script = ({ body }) => {

@@ -40,6 +40,9 @@ const textsAfter = new Map([
   ["plaintext", TokenizerMode.PLAINTEXT] as const
 ])
 
+const ignored = () => {}
+const unheard = { onNullCharacter: ignored, onComment: ignored, onDoctype: ignored, onEof: ignored }
+
 // Nobody writes more. Without limits the work on a page would be the product of its parts, not their sum.
 const longestText = 10_000
 const mostOfAKind = 100
@@ -56,7 +59,6 @@ const tagsOf = (html: string) => {
   let inTitle = false
   // Drawings and formulas have titles of their own, and in them nothing but tags.
   let drawings = 0
-  const ignored = () => {}
   const said = ({ chars }: Token.CharacterToken) => {
     if (inTitle && (title?.length ?? 0) < longestText) title += chars
   }
@@ -79,10 +81,7 @@ const tagsOf = (html: string) => {
       },
       onCharacter: said,
       onWhitespaceCharacter: said,
-      onNullCharacter: ignored,
-      onComment: ignored,
-      onDoctype: ignored,
-      onEof: ignored
+      ...unheard
     }
   )
   reader.write(html, true)
@@ -93,7 +92,6 @@ const tagsOf = (html: string) => {
 export const wordsOf = (html: string, most: number): string => {
   let words = ""
   let isHidden = false
-  const ignored = () => {}
   const said = ({ chars }: Token.CharacterToken) => {
     if (!isHidden && words.length < most) words += chars
   }
@@ -114,10 +112,7 @@ export const wordsOf = (html: string, most: number): string => {
       },
       onCharacter: said,
       onWhitespaceCharacter: said,
-      onNullCharacter: ignored,
-      onComment: ignored,
-      onDoctype: ignored,
-      onEof: ignored
+      ...unheard
     }
   )
   reader.write(html, true)

@@ -109,6 +109,10 @@ export const Acceptance = Schema.Struct({
 }).annotate({ identifier: "ProposalAcceptance" })
 export type Acceptance = typeof Acceptance.Type
 
+export const Rejection = Schema.Struct({
+  reason: Schema.optionalKey(text(500).annotate({ description: "Why, for whoever looks at the history" }))
+}).annotate({ identifier: "ProposalRejection" })
+
 export interface ProposalsFilter {
   readonly kind?: ProposalKind | undefined
   readonly status?: ProposalStatus | undefined

@@ -15,6 +15,7 @@ import {
   ProposalSettled,
   ProposalStale,
   ProposalStatus,
+  Rejection,
   TypeUnknown
 } from "./proposal.ts"
 
@@ -93,6 +94,7 @@ export class ProposalsApi extends HttpApiGroup.make("proposals")
     HttpApiEndpoint.post("reject", "/ai/proposals/:id/reject", {
       ...byId,
       headers: IdempotencyHeader,
+      payload: Rejection,
       success: Proposal,
       error: [ProposalNotFound, ProposalSettled]
     })
@@ -102,7 +104,7 @@ export class ProposalsApi extends HttpApiGroup.make("proposals")
           role: "editor",
           summary: "Reject a proposal",
           description: "Nothing is written, and its files are let go.",
-          example: { path: `/api/ai/proposals/${exampleId}/reject` }
+          example: { path: `/api/ai/proposals/${exampleId}/reject`, body: { reason: "another part" } }
         })
       )
   )

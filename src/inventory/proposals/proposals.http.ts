@@ -17,7 +17,7 @@ export const ProposalsHttp = HttpApiBuilder.group(
         Effect.map(proposals.accept(params.id, payload), ({ created, proposal }) =>
           created ? HttpApiSchema.withHeaders({ body: proposal, headers: { location: `/api/parts/${proposal.partId4}` } }) : proposal
         ),
-      reject: ({ params }) => proposals.reject(params.id)
+      reject: ({ params, payload }) => proposals.reject(params.id, payload.reason)
     })
   })
 ).pipe(Layer.provide(Proposals.layer))

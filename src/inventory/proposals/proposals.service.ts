@@ -88,7 +88,7 @@ export class Proposals extends Context.Service<
       id: string,
       acceptance: Acceptance
     ) => Effect.Effect<{ readonly proposal: Proposal; readonly created: boolean }, AcceptRefused>
-    readonly reject: (id: string) => Effect.Effect<Proposal, Refused>
+    readonly reject: (id: string, reason?: string) => Effect.Effect<Proposal, Refused>
     /** Ends those whose time is over, and lets go of files of jobs that ended without a proposal; answers how many of each. */
     readonly expire: Effect.Effect<{ readonly expired: number; readonly abandoned: number }>
   }
@@ -146,12 +146,13 @@ export class Proposals extends Context.Service<
       /** Ends it without a part. Its objects are held. */
       const end = Effect.fnUntraced(function* (
         proposal: { readonly id: string; readonly kind: ProposalKind; readonly partId4: string | null },
-        status: "rejected" | "superseded" | "expired"
+        status: "rejected" | "superseded" | "expired",
+        besides: object = {}
       ) {
         const { principal } = yield* CurrentRequest
         yield* repo.settle({ id: proposal.id, status, by: principal, fields: null, partId4: null })
         yield* release(yield* repo.filesOf([proposal.id]))
-        yield* told(status, proposal)
+        yield* told(status, proposal, besides)
       })
 
       const requirePending = ({ id, status }: Kept) =>
@@ -317,7 +318,7 @@ export class Proposals extends Context.Service<
 
         accept: Effect.fn("Proposals.accept")((id, acceptance) => db.transaction(accept(id, acceptance))),
 
-        reject: Effect.fn("Proposals.reject")((id) =>
+        reject: Effect.fn("Proposals.reject")((id, reason) =>
           db.transaction(
             Effect.gen(function* () {
               yield* kept(id)
@@ -325,7 +326,7 @@ export class Proposals extends Context.Service<
               yield* repo.lock(id)
               const proposal = yield* kept(id)
               yield* requirePending(proposal)
-              yield* end(proposal, "rejected")
+              yield* end(proposal, "rejected", reason === undefined ? {} : { reason })
               return toProposal(yield* kept(id))
             })
           )

@@ -5,7 +5,7 @@ import { offerOf } from "../proposals/acceptance.ts"
 import { type Analysis, analysisTexts, type Evidence, type FieldChange } from "../proposals/output.ts"
 import { fold, squash } from "../search/fold.ts"
 import type { RawAnalysis } from "./answer.ts"
-import { address, cut, distinct, whole } from "./legible.ts"
+import { address, cut, distinct, legible, whole } from "./legible.ts"
 
 /** What the model was shown and has read, for whoever checks what it says of that. */
 export interface Seen {
@@ -26,6 +26,12 @@ export const typeNameOf = (said: string | null) => whole(said === null ? null : 
 /** Of what nobody in particular makes, so that it has no part number. */
 const generic = "Generic"
 const isGeneric = (manufacturer: string | null) => fold(manufacturer ?? "").trim() === fold(generic)
+/** Tags as a person would have typed them. */
+export const tagsOf = (said: ReadonlyArray<string>, part: TaggedPart) =>
+  normaliseProposedTags(
+    said.flatMap((tag) => legible(tag) ?? []),
+    part
+  )
 
 /** A quote counts when it stands where it is said to; what cannot be looked at, as a photo, is taken as it is. */
 const isThere = ({ quote, source, url }: Evidence, { hasPhoto, input, texts }: Seen) => {
@@ -64,7 +70,7 @@ export const analysisOf = (raw: RawAnalysis, seen: Seen, has: Pick<TaggedPart, "
   return {
     ...facts,
     productPage: address(raw.productPage),
-    tags: normaliseProposedTags(raw.tags, { ...facts, ...has }),
+    tags: tagsOf(raw.tags, { ...facts, ...has }),
     documents: distinct(
       raw.documents.flatMap(({ documentType, title, url }) => {
         const at = address(url)
@@ -77,7 +83,17 @@ export const analysisOf = (raw: RawAnalysis, seen: Seen, has: Pick<TaggedPart, "
       .flatMap(({ field, page, quote, source, url }): ReadonlyArray<Evidence> => {
         const said = cut(quote, 200)
         if (said === null || !fields.has(field)) return []
-        return [{ field, source, url: address(url), page: page !== null && page >= 1 ? page : null, quote: said }]
+        // What was sent has no address.
+        const isElsewhere = source === "datasheet" || source === "web"
+        return [
+          {
+            field,
+            source,
+            url: isElsewhere ? address(url) : null,
+            page: isElsewhere && page !== null && page >= 1 ? page : null,
+            quote: said
+          }
+        ]
       })
       // Cut, it ends with a sign that does not stand there.
       .filter((evidence) => isThere({ ...evidence, quote: evidence.quote.replace(/…$/u, "") }, seen))

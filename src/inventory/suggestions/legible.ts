@@ -4,12 +4,16 @@ import { webAddress } from "#platform/http/text.ts"
 /** What people and models write where there is nothing. */
 const nothing = /^(?:null|none|unknown|undefined|n\/?a|[-–—?.]*)$/iu
 
-/** A text that somebody else wrote, as it can be kept: one line unless `lines`, no control characters; null when nothing is left. */
+/**
+ * A text that somebody else wrote, as it can be kept and shown: one line unless `lines`, no control characters and none that are not seen
+ * but turn or hide what is; null when nothing is left.
+ */
 export const legible = (text: string | null, { lines = false }: { readonly lines?: boolean } = {}): string | null => {
   if (text === null) return null
   const clean = text
     .toWellFormed()
     .replaceAll(/\r\n?/gu, "\n")
+    .replaceAll(/\p{Cf}/gu, "")
     .replaceAll(lines ? /[^\P{Cc}\n]+/gu : /\p{Cc}+/gu, " ")
     .replaceAll(lines ? /[^\S\n]+/gu : /\s+/gu, " ")
     .replaceAll(/ ?\n ?/gu, "\n")
@@ -32,8 +36,9 @@ export const whole = (text: string | null, most: number): string | null => {
 
 const decodeAddress = Schema.decodeUnknownOption(webAddress(2000))
 
-/** An address that may be fetched; null when it is none. */
-export const address = (text: string | null): string | null => Option.getOrNull(decodeAddress(text))
+/** An address that may be fetched; null when it is none, or does not look like what it is. */
+export const address = (text: string | null): string | null =>
+  text === null || /\p{Cf}/u.test(text) ? null : Option.getOrNull(decodeAddress(text))
 
 /** Each once, by what `key` says, and only so many. */
 export const distinct = <A>(all: ReadonlyArray<A>, key: (one: A) => unknown, most: number): ReadonlyArray<A> => {

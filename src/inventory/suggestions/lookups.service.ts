@@ -73,9 +73,11 @@ export class Lookups extends Context.Service<
             description: "The beginning of the data sheet of a part in the catalogue, by its four letters.",
             parameters: Schema.Struct({ id4: Schema.String }),
             run: ({ id4 }) =>
-              Effect.map(texts.ofPart(id4.slice(0, 4).toUpperCase(), longestText), (found) =>
-                Option.getOrElse(found, () => ({ error: "This part has no data sheet that could be read." }))
-              )
+              Effect.gen(function* () {
+                if (!/^[A-Za-z]{4}$/u.test(id4)) return { error: "This is not the four letters of a part." }
+                const found = yield* texts.ofPart(id4.toUpperCase(), longestText)
+                return Option.getOrElse(found, () => ({ error: "This part has no data sheet that could be read." }))
+              })
           })
           return {
             tools: parts ? [searchParts, readDatasheet, readAddress] : [readAddress],

@@ -21,6 +21,7 @@ const form = <F extends Schema.Struct.Fields>(fields: F) =>
     ...fields
   }).pipe(HttpApiSchema.asMultipartStream(photoFormLimits))
 
+const exampleId = "00000000-0000-7000-8000-000000000001"
 const job = "Answers with a job, whose result names the proposal. Nothing is written before somebody accepts that."
 
 export class SuggestionsApi extends HttpApiGroup.make("suggestions")
@@ -63,8 +64,8 @@ export class SuggestionsApi extends HttpApiGroup.make("suggestions")
         description: `Part numbers, quantity, codes and everything else that can be read on a part or its bag. The photo is sent as image, or is one that a part has. ${job}`,
         example: {
           path: "/api/ai/suggest/photo",
-          body: { documentId: "00000000-0000-7000-8000-000000000001", text: "from the drawer with the relays" },
-          form: { image: "@bag.jpg", text: "from the drawer with the relays" }
+          form: { image: "@bag.jpg", text: "from the drawer with the relays" },
+          body: { documentId: exampleId, text: "the label on the back" }
         }
       })
     ),
@@ -93,8 +94,8 @@ export class SuggestionsApi extends HttpApiGroup.make("suggestions")
         description: `From up to 8,000 characters, a photo, or both: all fields with evidence, data sheets, and parts that may be the same. ${job}`,
         example: {
           path: "/api/ai/suggest/part",
-          body: { text: "10 pcs RC0805FR-0710KL" },
-          form: { image: "@bag.jpg", text: "10 pcs RC0805FR-0710KL" }
+          form: { image: "@bag.jpg", text: "10 pcs RC0805FR-0710KL" },
+          body: { text: "10 pcs RC0805FR-0710KL" }
         }
       })
     ),

@@ -27,12 +27,11 @@ import { Duplicates } from "../duplicates/duplicates.service.ts"
 import type { Id4, Part, PartNotFound, PartRetired } from "../parts/part.ts"
 import { PartIds } from "../parts/part-ids.service.ts"
 import { Parts } from "../parts/parts.service.ts"
-import { normaliseProposedTags } from "../parts/proposed-tags.ts"
 import { type Analysis, kinds, type Output, type ProposalKind, type Proposed } from "../proposals/output.ts"
 import type { Proposal, ProposalId } from "../proposals/proposal.ts"
 import { Proposals } from "../proposals/proposals.service.ts"
 import { Types } from "../types/types.service.ts"
-import { analysisOf, changesOf, citedIn, type Seen, saysNothing, typeNameOf } from "./analysis.ts"
+import { analysisOf, changesOf, citedIn, type Seen, saysNothing, tagsOf, typeNameOf } from "./analysis.ts"
 import { type Answer, answers, type RawAnalysis } from "./answer.ts"
 import { Findings } from "./findings.service.ts"
 import { instructions } from "./instructions.ts"
@@ -187,7 +186,7 @@ export class Suggestions extends Context.Service<
       const suggestTags = Effect.fnUntraced(function* (input: SuggestionInput, part: Part | null) {
         const asked = yield* ask("tags", { input: [aboutOf(input, part)] })
         const known = part === null ? input : { ...part, typeName: part.type?.name ?? null }
-        return { output: { tags: normaliseProposedTags(asked.value.tags, known) }, usage: usageOf(asked) }
+        return { output: { tags: tagsOf(asked.value.tags, known) }, usage: usageOf(asked) }
       })
 
       const suggestType = Effect.fnUntraced(function* (input: SuggestionInput, part: Part | null) {
