@@ -410,6 +410,8 @@ layer(suggesting(), options)("R38: a proposal for a new part", (it) => {
         [{ overrides: { minQuantity: 3 } }, 400, "invalid-request", "/overrides/minQuantity"],
         [{ overrides: { barcodes: ["1"] } }, 400, "invalid-request", "/overrides/barcodes"],
         [{ fields: ["manufacturerCode"] }, 400, "invalid-request", "/overrides/description"],
+        // The type would be made before that is noticed.
+        [{ fields: ["typeId"], createType: true }, 400, "invalid-request", "/overrides/description"],
         [{ fields: ["description", "series"] }, 400, "invalid-request", "/fields/1"],
         [{ fields: ["quantity"] }, 400, "invalid-request", "/fields/0"],
         [{ fields: [], documentIndexes: [] }, 400, "invalid-request", ""],
