@@ -381,7 +381,10 @@ layer(suggesting(), options)("R38: a proposal for a new part", (it) => {
       assert.deepStrictEqual(Object.keys(before).toSorted(), ["accepted", "created", "expired", "pending", "rejected", "superseded"])
       const [one, other] = [yield* pending, yield* pending]
       yield* accept(one.proposal.id, { createType: true })
-      yield* reject(other.proposal.id)
+      for (const wrong of [{ reason: "" }, { reason: "x".repeat(501) }, { why: "x" }]) {
+        assert.strictEqual((yield* post(`/api/ai/proposals/${other.proposal.id}/reject`, wrong)).status, 400)
+      }
+      yield* post(`/api/ai/proposals/${other.proposal.id}/reject`, { reason: "another bag" })
       const after = yield* counted
       assert.deepStrictEqual(grown(before, after), { accepted: 1, created: 2, rejected: 1 })
       const { body } = yield* get(`/api/changes?entity=proposal&entityId=${one.proposal.id}`)
@@ -392,6 +395,8 @@ layer(suggesting(), options)("R38: a proposal for a new part", (it) => {
           ["created", "owner"]
         ]
       )
+      const [rejected] = (yield* get(`/api/changes?entity=proposal&entityId=${other.proposal.id}`)).body.items
+      assert.deepStrictEqual([rejected.action, rejected.after.reason], ["rejected", "another bag"])
     })
   )
 
