@@ -381,7 +381,10 @@ layer(suggesting(), options)("R38: a proposal for a new part", (it) => {
       assert.deepStrictEqual(Object.keys(before).toSorted(), ["accepted", "created", "expired", "pending", "rejected", "superseded"])
       const [one, other] = [yield* pending, yield* pending]
       yield* accept(one.proposal.id, { createType: true })
-      yield* reject(other.proposal.id)
+      for (const wrong of [{ reason: "" }, { reason: "x".repeat(501) }, { why: "x" }]) {
+        assert.strictEqual((yield* post(`/api/ai/proposals/${other.proposal.id}/reject`, wrong)).status, 400)
+      }
+      yield* post(`/api/ai/proposals/${other.proposal.id}/reject`, { reason: "another bag" })
       const after = yield* counted
       assert.deepStrictEqual(grown(before, after), { accepted: 1, created: 2, rejected: 1 })
       const { body } = yield* get(`/api/changes?entity=proposal&entityId=${one.proposal.id}`)
@@ -392,6 +395,8 @@ layer(suggesting(), options)("R38: a proposal for a new part", (it) => {
           ["created", "owner"]
         ]
       )
+      const [rejected] = (yield* get(`/api/changes?entity=proposal&entityId=${other.proposal.id}`)).body.items
+      assert.deepStrictEqual([rejected.action, rejected.after.reason], ["rejected", "another bag"])
     })
   )
 
@@ -410,6 +415,8 @@ layer(suggesting(), options)("R38: a proposal for a new part", (it) => {
         [{ overrides: { minQuantity: 3 } }, 400, "invalid-request", "/overrides/minQuantity"],
         [{ overrides: { barcodes: ["1"] } }, 400, "invalid-request", "/overrides/barcodes"],
         [{ fields: ["manufacturerCode"] }, 400, "invalid-request", "/overrides/description"],
+        // The type would be made before that is noticed.
+        [{ fields: ["typeId"], createType: true }, 400, "invalid-request", "/overrides/description"],
         [{ fields: ["description", "series"] }, 400, "invalid-request", "/fields/1"],
         [{ fields: ["quantity"] }, 400, "invalid-request", "/fields/0"],
         [{ fields: [], documentIndexes: [] }, 400, "invalid-request", ""],
@@ -720,7 +727,11 @@ layer(suggesting(), options)("R38: a proposal about a part", (it) => {
       )
       const job = yield* failureOf(suggest("datasheet", { id4 }))
       assert.strictEqual(job.error.code, "part-retired")
-      assert.strictEqual(yield* Effect.map(get(`/api/ai/proposals?id4=${id4}`), ({ body }) => body.items.length), 0)
+      assert.deepStrictEqual((yield* get(`/api/ai/proposals?id4=${id4}`)).body.items, [])
+      const sql = yield* SqlClient.SqlClient
+      assert.deepStrictEqual(yield* sql`select from proposal_files where job_id = ${job.id}::uuid`, [])
+      assert.isFalse((yield* objects).has(hash(pdf("gone"))))
+      assert.deepStrictEqual(yield* faults, [])
     })
   )
 
@@ -982,7 +993,7 @@ layer(suggesting(), options)("R38: a suggestion", (it) => {
       for (const [n, { documents }] of all.entries()) {
         assert.deepStrictEqual((yield* bytesOf(documents[0].contentUrl)).bytes, photos[n])
       }
-      const accepted = yield* inParallel(32, (n) => accept(all[n].id))
+      const accepted = yield* inParallel(32, (n) => accept(all[n].id, { documentIndexes: n < 4 ? [0] : [] }))
       assert.deepStrictEqual(tally(accepted), { 201: 32 })
       assert.strictEqual(new Set(accepted.map(({ body }) => body.partId4)).size, 32)
       assert.deepStrictEqual(yield* faults, [])

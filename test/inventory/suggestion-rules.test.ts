@@ -247,9 +247,13 @@ describe("R43: an analysis", () => {
     )
   })
 
-  it("numbers pages from 1", () => {
-    const pages = [0, -1, 1, 7, null].map((page) => analysisOf({ ...blank, evidence: [evidence({ page })] }, seen).evidence[0]?.page)
-    assert.deepStrictEqual(pages, [null, null, 1, 7, null])
+  it("numbers the pages of what has some from 1", () => {
+    const pages = (source: "input" | "datasheet") =>
+      [0, -1, 1, 7, null].map(
+        (page) => analysisOf({ ...blank, evidence: [evidence({ source, page, quote: "LM358P" })] }, seen).evidence[0]?.page
+      )
+    assert.deepStrictEqual(pages("datasheet"), [null, null, 1, 7, null])
+    assert.deepStrictEqual(pages("input"), [null, null, null, null, null])
   })
 
   const RawSchema = answers.part.fields.analysis

@@ -30,6 +30,7 @@ import {
   says,
   scripted,
   sendForm,
+  sendRawForm,
   shownImages,
   shownTexts,
   suggest,
@@ -128,6 +129,7 @@ layer(suggesting(), options)("R39: what may be asked", (it) => {
   it.effect("of a photo is a photo, and nothing that is called one", () =>
     Effect.gen(function* () {
       const whole = yield* photo(2)
+      yield* says(blankPhoto)
       const gif = Buffer.from("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7", "base64")
       const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>')
       const before = yield* rowCounts
@@ -147,6 +149,19 @@ layer(suggesting(), options)("R39: what may be asked", (it) => {
         }
       }
       const path = "/api/ai/suggest/photo"
+      const disguised = yield* sendForm(path, {}, { bytes: whole, filename: "report.pdf", type: "text/plain" })
+      assert.strictEqual(disguised.status, 202, disguised.text)
+      const twice = yield* sendRawForm(path, [
+        ["image", whole],
+        ["image", whole]
+      ])
+      assert.deepStrictEqual([twice.status, twice.body.errors[0].pointer], [400, "/image"])
+      const texts = yield* sendRawForm(path, [
+        ["image", whole],
+        ["text", "a"],
+        ["text", "b"]
+      ])
+      assert.deepStrictEqual([texts.status, texts.body.errors[0].pointer], [400, "/text"])
       const id4 = yield* newPart({ description: "Depicted" })
       const { body: depicted } = yield* upload(id4, whole, { filename: "depicted.jpg" })
       const { body: sheet } = yield* upload(id4, pdf("sheet"))
@@ -174,7 +189,7 @@ layer(suggesting(), options)("R39: what may be asked", (it) => {
       assert.deepStrictEqual([misnamed.status, misnamed.body.errors[0].pointer], [400, "/documentId"])
       yield* idle
       const { documents, objects, proposals } = grown(before, yield* rowCounts)
-      assert.deepStrictEqual([documents, (objects ?? 0) >= 3, proposals], [4, true, undefined])
+      assert.deepStrictEqual([documents, (objects ?? 0) >= 3, proposals], [4, true, 1])
       assert.deepStrictEqual(yield* spooled, [])
       assert.deepStrictEqual(yield* faults, [])
     })
@@ -763,6 +778,26 @@ layer(suggesting(), options)("R42: duplicates", (it) => {
       assert.isAtLeast(shown.size, 10)
       assert.isAtMost(shown.size, 30)
       assert.deepStrictEqual(new Set(output.duplicates.map(({ id4 }: { readonly id4: string }) => id4)), shown)
+    })
+  )
+
+  it.effect("are offered 30 at most from the start, after which no search offers others", () =>
+    Effect.gen(function* () {
+      const parts = yield* Effect.forEach(Array.from({ length: 40 }), (_, n) => newPart({ description: `Grommet rubber ${n}` }))
+      yield* scripted((_, nth) =>
+        nth === 0
+          ? tools({ name: "search_parts", arguments: { query: "Grommet rubber 39" } })
+          : answer({
+              analysis: { ...blank, description: "Grommet" },
+              duplicates: named(...parts.map((id4) => [id4, "medium"] as const)),
+              failureReason: null
+            })
+      )
+      const { output } = yield* proposed("part", { text: "Grommet rubber" })
+      const [question = ""] = yield* asked
+      const shown = parts.filter((id4) => question.includes(`\\"${id4}\\"`))
+      assert.strictEqual(shown.length, 30)
+      assert.deepStrictEqual(new Set(output.duplicates.map(({ id4 }: { readonly id4: string }) => id4)), new Set(shown))
     })
   )
 

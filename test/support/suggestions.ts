@@ -103,18 +103,21 @@ export const shownImages = (received: Received) =>
     type === "image_url" ? [new Uint8Array(Buffer.from(image_url.url.replace(/^data:image\/jpeg;base64,/u, ""), "base64"))] : []
   )
 
-/** A form with an image and texts beside it. */
-export const sendForm = Effect.fnUntraced(function* (
+const fileOf = (
+  bytes: Uint8Array,
+  { filename = "bag.jpg", type = "image/jpeg" }: { readonly filename?: string; readonly type?: string } = {}
+) => new File([new Uint8Array(bytes)], filename, { type })
+
+/** A form of these parts, in their order. */
+export const sendRawForm = Effect.fnUntraced(function* (
   path: string,
-  fields: Record<string, string>,
-  image?: { readonly bytes: Uint8Array; readonly filename?: string; readonly type?: string },
+  parts: ReadonlyArray<readonly [name: string, value: string | Uint8Array | File]>,
   headers: Record<string, string> = {}
 ) {
   const form = new FormData()
-  for (const [name, value] of Object.entries(fields)) form.append(name, value)
-  if (image !== undefined) {
-    const { bytes, filename = "bag.jpg", type = "image/jpeg" } = image
-    form.append("image", new File([new Uint8Array(bytes)], filename, { type }))
+  for (const [name, value] of parts) {
+    if (value instanceof Uint8Array) form.append(name, fileOf(value))
+    else form.append(name, value)
   }
   const encoded = new Response(form)
   const raw = new Uint8Array(yield* Effect.promise(() => encoded.arrayBuffer()))
@@ -122,6 +125,19 @@ export const sendForm = Effect.fnUntraced(function* (
     send("POST", path, undefined, { raw, headers: { "content-type": encoded.headers.get("content-type") ?? "", ...headers } })
   )
 })
+
+/** A form with an image and texts beside it. */
+export const sendForm = (
+  path: string,
+  fields: Record<string, string>,
+  image?: { readonly bytes: Uint8Array; readonly filename?: string; readonly type?: string },
+  headers: Record<string, string> = {}
+) =>
+  sendRawForm(
+    path,
+    [...Object.entries(fields), ...(image === undefined ? [] : ([["image", fileOf(image.bytes, image)]] as const))],
+    headers
+  )
 
 export const suggest = (kind: Kind, body: unknown, headers: Record<string, string> = {}) =>
   post(`/api/ai/suggest/${kind}`, body, { headers })

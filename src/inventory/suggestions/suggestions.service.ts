@@ -412,28 +412,32 @@ export class Suggestions extends Context.Service<
         requestPhoto: (kind, input, photo, within) =>
           requestPhoto(kind, input, photo, within).pipe(Effect.withSpan("Suggestions.requestPhoto")),
 
-        run: Effect.fn("Suggestions.run")(function* (kind, input, run) {
-          yield* proposals.restart(run.id)
-          const part = yield* targetOf(input)
-          yield* run.progress(10, "asking")
-          const { output, usage } = yield* work(kind, run.id, input, part)
-          const photo = Option.getOrUndefined(yield* proposals.photoOf(run.id))
-          const { id4: _, text, ...about } = input
-          return yield* proposals.propose(
-            {
-              proposed: { kind, output } as Proposed,
-              jobId: run.id,
-              part,
-              input: {
-                ...about,
-                ...(text === undefined ? {} : { text: cut(text, 500, { lines: true }) ?? "" }),
-                ...(photo === undefined ? {} : { image: photo.originalFilename })
+        run: Effect.fn("Suggestions.run")(
+          function* (kind, input, run) {
+            yield* proposals.restart(run.id)
+            const part = yield* targetOf(input)
+            yield* run.progress(10, "asking")
+            const { output, usage } = yield* work(kind, run.id, input, part)
+            const photo = Option.getOrUndefined(yield* proposals.photoOf(run.id))
+            const { id4: _, text, ...about } = input
+            return yield* proposals.propose(
+              {
+                proposed: { kind, output } as Proposed,
+                jobId: run.id,
+                part,
+                input: {
+                  ...about,
+                  ...(text === undefined ? {} : { text: cut(text, 500, { lines: true }) ?? "" }),
+                  ...(photo === undefined ? {} : { image: photo.originalFilename })
+                },
+                usage
               },
-              usage
-            },
-            run.complete
-          )
-        }),
+              run.complete
+            )
+          },
+          // The photo stays for another try, which finds everything else itself.
+          (work, _kind, _input, run) => Effect.tapError(work, () => Effect.catchCause(proposals.restart(run.id), () => Effect.void))
+        ),
 
         look: Effect.fn("Suggestions.look")(function* (path) {
           const { length } = yield* Effect.promise(() => readFile(path))
