@@ -1020,6 +1020,27 @@ layer(suggesting(), options)("R44: a question", (it) => {
     })
   )
 
+  it.effect("is asked again when a person wants that, and the new answer is the known one from then on", () =>
+    Effect.gen(function* () {
+      const about = { description: "Asked twice 10 kΩ" }
+      yield* says({ tags: ["first"] })
+      assert.deepStrictEqual((yield* proposed("tags", about)).output, { tags: ["first"] })
+      yield* says({ tags: ["second"] })
+      const anew = yield* proposed("tags", { ...about, fresh: true })
+      assert.deepStrictEqual([anew.output, anew.usage.cached, anew.input], [{ tags: ["second"] }, false, about])
+      yield* says({ tags: ["never asked"] })
+      const known = yield* proposed("tags", about)
+      assert.deepStrictEqual([known.output, known.usage.cached], [{ tags: ["second"] }, true])
+
+      const bytes = yield* photo(71)
+      yield* says({ ...blankPhoto, description: "Once" })
+      yield* proposedOf("photo", bytes)
+      yield* says({ ...blankPhoto, description: "Twice" })
+      assert.strictEqual((yield* proposedOf("photo", bytes, { fresh: "true" })).output.description, "Twice")
+      assert.strictEqual((yield* suggestForm("photo", bytes, { fresh: "yes" })).status, 400)
+    })
+  )
+
   it.effect("to which the provider has no answer fails the job, once, with a sentence", () =>
     Effect.gen(function* () {
       const { url } = yield* Web

@@ -26,6 +26,7 @@ export const typeNameOf = (said: string | null) => whole(said === null ? null : 
 /** Of what nobody in particular makes, so that it has no part number. */
 const generic = "Generic"
 const isGeneric = (manufacturer: string | null) => fold(manufacturer ?? "").trim() === fold(generic)
+
 /** Tags as a person would have typed them. */
 export const tagsOf = (said: ReadonlyArray<string>, part: TaggedPart) =>
   normaliseProposedTags(
@@ -83,9 +84,10 @@ export const analysisOf = (raw: RawAnalysis, seen: Seen, has: Pick<TaggedPart, "
       .flatMap(({ field, page, quote, source, url }): ReadonlyArray<Evidence> => {
         const said = cut(quote, 200)
         if (said === null || !fields.has(field)) return []
-        // What was sent has no address.
-        const at = source === "input" || source === "photo" ? null : address(url)
-        return [{ field, source, url: at, page: page !== null && page >= 1 ? page : null, quote: said }]
+        // What was sent has neither address nor pages.
+        const wasSent = source === "input" || source === "photo"
+        const at = wasSent ? { url: null, page: null } : { url: address(url), page: page !== null && page >= 1 ? page : null }
+        return [{ field, source, ...at, quote: said }]
       })
       // Cut, it ends with a sign that does not stand there.
       .filter((evidence) => isThere({ ...evidence, quote: evidence.quote.replace(/…$/u, "") }, seen))

@@ -1,6 +1,6 @@
 import { Duration, Schema } from "effect"
 import { optionalText, text } from "#platform/http/text.ts"
-import { formLimits } from "#platform/http/upload.ts"
+import { formFlag, formLimits } from "#platform/http/upload.ts"
 import { jobKind } from "#platform/jobs/job-kind.ts"
 import { Id4InAnyCase } from "../parts/part.ts"
 import { kinds, type ProposalKind } from "../proposals/output.ts"
@@ -12,6 +12,9 @@ export const photoFormLimits = { ...formLimits, maxFieldSize: "64 KiB" } as cons
 
 const id4 = Schema.optionalKey(Id4InAnyCase.annotate({ description: "The part that it is about" }))
 
+const asksAnew = { description: "Ask again although the answer to the same question is known, at its cost; default false" }
+const fresh = Schema.optionalKey(Schema.Boolean.annotate(asksAnew))
+
 /** Exactly one way to say what it is about. */
 const either = { expected: "either id4, or what the part is" }
 
@@ -19,7 +22,8 @@ const either = { expected: "either id4, or what the part is" }
 export const AboutPart = Schema.Struct({
   id4,
   description: Schema.optionalKey(text(2000)),
-  manufacturerCode: Schema.optionalKey(text(255))
+  manufacturerCode: Schema.optionalKey(text(255)),
+  fresh
 })
   .check(
     Schema.makeFilter(
@@ -35,7 +39,8 @@ export const AboutPart = Schema.Struct({
 export const AboutNumber = Schema.Struct({
   id4,
   manufacturerCode: Schema.optionalKey(text(255)),
-  manufacturer: Schema.optionalKey(text(255))
+  manufacturer: Schema.optionalKey(text(255)),
+  fresh
 })
   .check(
     Schema.makeFilter(
@@ -47,17 +52,24 @@ export const AboutNumber = Schema.Struct({
   )
   .annotate({ identifier: "AboutNumber" })
 
-export const OnePart = Schema.Struct({ id4: Id4InAnyCase }).annotate({ identifier: "OnePart" })
+export const OnePart = Schema.Struct({ id4: Id4InAnyCase, fresh }).annotate({ identifier: "OnePart" })
 
 /** What comes beside a photo, or instead of it. */
 export const PhotoFields = Schema.Struct({
   documentId: Schema.optionalKey(Schema.String.annotate({ description: "An image that a part has, instead of one that is sent" })),
-  text: Schema.optionalKey(optionalText(longestText).annotate({ description: "What you know of it" }))
+  text: Schema.optionalKey(optionalText(longestText).annotate({ description: "What you know of it" })),
+  fresh
 }).annotate({ identifier: "PhotoInput" })
 
 export const PartFieldsInput = Schema.Struct({
-  text: Schema.optionalKey(optionalText(longestText).annotate({ description: "What you know of it: an order line, a label, a sentence" }))
+  text: Schema.optionalKey(optionalText(longestText).annotate({ description: "What you know of it: an order line, a label, a sentence" })),
+  fresh
 }).annotate({ identifier: "PartInput" })
+
+const ofForm = { fresh: Schema.optionalKey(formFlag) }
+/** The same as the texts of a form. */
+export const PhotoForm = Schema.Struct({ ...PhotoFields.fields, ...ofForm })
+export const PartForm = Schema.Struct({ ...PartFieldsInput.fields, ...ofForm })
 
 /** What a job is asked to look at; the photo that was sent is kept beside it. */
 export const SuggestionInput = Schema.Struct({
@@ -66,7 +78,8 @@ export const SuggestionInput = Schema.Struct({
   text: Schema.optionalKey(Schema.String),
   description: Schema.optionalKey(Schema.String),
   manufacturerCode: Schema.optionalKey(Schema.String),
-  manufacturer: Schema.optionalKey(Schema.String)
+  manufacturer: Schema.optionalKey(Schema.String),
+  fresh
 })
 export type SuggestionInput = typeof SuggestionInput.Type
 

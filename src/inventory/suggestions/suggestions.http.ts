@@ -11,7 +11,7 @@ import { largestOf } from "#platform/media/sniff.ts"
 import { Objects } from "#platform/objects/objects.service.ts"
 import { fileName } from "../documents/document.ts"
 import type { ProposalKind } from "../proposals/output.ts"
-import { PartFieldsInput, PhotoFields, photoFormLimits, type SuggestionInput } from "./suggestion.ts"
+import { PartForm, PhotoForm, photoFormLimits, type SuggestionInput } from "./suggestion.ts"
 import { type Photo, Suggestions } from "./suggestions.service.ts"
 
 const encode = Schema.encodeSync(Job)
@@ -82,7 +82,7 @@ export const SuggestionsHttp = HttpApiBuilder.group(
   })
 ).pipe(Layer.provide([Suggestions.layer, Answers.layer]))
 
-const decodePhoto = decodeFields(PhotoFields)
-const decodePart = decodeFields(PartFieldsInput)
+const decodePhoto = decodeFields(PhotoForm)
+const decodePart = decodeFields(PartForm)
 
 const withText = <A extends { readonly text?: string | null }>({ text, ...fields }: A) => ({ ...fields, ...(text ? { text } : {}) })

@@ -1,14 +1,8 @@
-import { Duration, Effect, Schema, SchemaTransformation } from "effect"
+import { Duration, Effect, Schema } from "effect"
 import { Problem } from "#platform/http/problems.ts"
+import { formFlag } from "#platform/http/upload.ts"
 import { jobKind } from "#platform/jobs/job-kind.ts"
 import { defaults, ImportOptions, Mapping, Mode, RowOutcome, StockMode } from "./import.ts"
-
-const Flag = Schema.Literals(["true", "false"]).pipe(
-  Schema.decodeTo(
-    Schema.Boolean,
-    SchemaTransformation.transform({ decode: (text) => text === "true", encode: (is) => (is ? "true" : "false") })
-  )
-)
 
 const orDefault = <S extends Schema.Top, K extends keyof ImportOptions>(schema: S, option: K) =>
   schema.pipe(Schema.withDecodingDefaultTypeKey(Effect.succeed(defaults[option] as S["Type"])))
@@ -18,11 +12,11 @@ export const ImportFields = Schema.Struct({
   mapping: orDefault(Schema.fromJsonString(Mapping), "mapping"),
   mode: orDefault(Mode, "mode"),
   stockMode: orDefault(StockMode, "stockMode"),
-  createTypes: orDefault(Flag, "createTypes"),
-  createSellers: orDefault(Flag, "createSellers"),
-  createBoxes: orDefault(Flag, "createBoxes"),
-  atomic: orDefault(Flag, "atomic"),
-  dryRun: orDefault(Flag, "dryRun")
+  createTypes: orDefault(formFlag, "createTypes"),
+  createSellers: orDefault(formFlag, "createSellers"),
+  createBoxes: orDefault(formFlag, "createBoxes"),
+  atomic: orDefault(formFlag, "atomic"),
+  dryRun: orDefault(formFlag, "dryRun")
 })
 
 /** So many rejected rows are told without the report. */

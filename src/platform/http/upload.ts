@@ -1,4 +1,4 @@
-import { Effect, Option, Schema, type Scope, Stream } from "effect"
+import { Effect, Option, Schema, SchemaTransformation, type Scope, Stream } from "effect"
 import type { Multipart } from "effect/http"
 import type { Limit, Staged, TooLarge } from "../objects/object.ts"
 import { type InvalidRequest, invalidField, PayloadTooLarge, type StorageUnavailable } from "./problems.ts"
@@ -99,6 +99,14 @@ export const receiveForm = (
 
 export const fileTooLarge = (maxBytes: number) =>
   new PayloadTooLarge({ detail: `The file is larger than ${Math.floor(maxBytes / 2 ** 20)} MiB.` })
+
+/** Yes or no in a form, which has nothing but texts. */
+export const formFlag = Schema.Literals(["true", "false"]).pipe(
+  Schema.decodeTo(
+    Schema.Boolean,
+    SchemaTransformation.transform({ decode: (text) => text === "true", encode: (is) => (is ? "true" : "false") })
+  )
+)
 
 /** The texts of a form, decoded; every one that is wrong or unknown is told. */
 export const decodeFields = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
