@@ -17,6 +17,8 @@ export default defineConfig({
     // What a passed test logs is noise around one that failed.
     silent: "passed-only",
     pool: "forks",
+    // Reading the whole program takes a second, once for each file otherwise. Each world has its own metrics; nothing else is shared.
+    isolate: false,
     // Dozens of callers at once are normal in these tests: more files beside each other would starve them.
     maxWorkers: 2,
     testTimeout: 30_000,

@@ -330,12 +330,12 @@ layer(suggesting(), options)("R38: a proposal for a new part", (it) => {
       const accepted = yield* accept(proposal.id, { id4: id4.toLowerCase(), fields: ["manufacturerCode", "tags"], documentIndexes: [1] })
       assert.deepStrictEqual([accepted.status, accepted.body.partId4, accepted.headers.get("location")], [200, id4, null])
       const { body: part } = yield* get(`/api/parts/${id4}`)
-      assert.deepStrictEqual([part.description, part.manufacturerCode, part.tags], ["To be completed", number, ["timer", "astable"]])
+      assert.deepStrictEqual([part.description, part.manufacturerCode, part.tags], ["To be completed", number, ["old", "timer", "astable"]])
       assert.strictEqual((yield* get(`/api/parts/${id4}/documents`)).body.items.length, 1)
     })
   )
 
-  it.effect("gives a part that has a cover another one only when one is chosen, and its documents as often as it has them", () =>
+  it.effect("gives a part that has a cover another one only when one is chosen, and what it has found at two addresses once", () =>
     Effect.gen(function* () {
       const { number, bytes } = yield* pending
       const { pages, url } = yield* Web
@@ -354,16 +354,16 @@ layer(suggesting(), options)("R38: a proposal for a new part", (it) => {
       const { body } = yield* get(`/api/parts/${id4}/documents`)
       assert.deepStrictEqual(
         body.items.map(({ kind }: Record<string, unknown>) => kind),
-        ["image", "image", "pdf", "pdf"]
+        ["image", "image", "pdf"]
       )
       const second = yield* proposedOf("part", bytes, { text: "twice" })
       assert.strictEqual((yield* accept(second.id, { id4, documentIndexes: [0], coverIndex: 0 })).status, 200)
       const { body: after } = yield* get(`/api/parts/${id4}/documents`)
       assert.deepStrictEqual(
         after.items.flatMap(({ id, isCover }: Record<string, unknown>) => (isCover === true ? [id] : [])),
-        [after.items[4].id]
+        [after.items[3].id]
       )
-      assert.strictEqual(yield* coverOf, after.items[4].id)
+      assert.strictEqual(yield* coverOf, after.items[3].id)
       assert.deepStrictEqual(yield* faults, [])
     })
   )
@@ -735,7 +735,7 @@ layer(suggesting(), options)("R38: a proposal about a part", (it) => {
     })
   )
 
-  it.effect("keeps the type that it found when somebody renames it, and looks again when it was deleted", () =>
+  it.effect("looks for its type by the name that people have seen, whoever was renamed or deleted since", () =>
     Effect.gen(function* () {
       const named = (name: string, aliases: ReadonlyArray<string> = []) =>
         Effect.map(post("/api/types", { name, aliases }), ({ body }) => body)
@@ -748,20 +748,62 @@ layer(suggesting(), options)("R38: a proposal about a part", (it) => {
         assert.strictEqual(proposal.output.candidates[0].existingTypeId, timer.id)
         return { id4, proposal }
       })
-      const [renamed, deleted, aliased, created] = [yield* ask, yield* ask, yield* ask, yield* ask]
+      const [renamed, aliased, created] = [yield* ask, yield* ask, yield* ask]
+      const refused = Effect.gen(function* () {
+        const { body, status } = yield* accept(renamed.proposal.id)
+        assert.deepStrictEqual([status, body.code, body.name], [409, "type-unknown", "pulse maker"])
+      })
       yield* send("PATCH", `/api/types/${timer.id}`, { name: "Ticker" })
+      yield* refused
+      const namesake = yield* named("Pulse maker")
       assert.strictEqual((yield* accept(renamed.proposal.id)).status, 200)
-      assert.strictEqual((yield* get(`/api/parts/${renamed.id4}`)).body.type.name, "Ticker")
+      assert.strictEqual((yield* get(`/api/parts/${renamed.id4}`)).body.typeId, namesake.id)
       yield* send("PATCH", `/api/parts/${renamed.id4}`, { typeId: null })
-      assert.strictEqual((yield* send("DELETE", `/api/types/${timer.id}`)).status, 204)
-      const refused = yield* accept(deleted.proposal.id)
-      assert.deepStrictEqual([refused.status, refused.body.code, refused.body.name], [409, "type-unknown", "pulse maker"])
+      assert.strictEqual((yield* send("DELETE", `/api/types/${namesake.id}`)).status, 204)
+      const missed = yield* accept(aliased.proposal.id)
+      assert.deepStrictEqual([missed.status, missed.body.code], [409, "type-unknown"])
       const other = yield* named("Metronome", ["Pulse  Maker"])
       assert.strictEqual((yield* accept(aliased.proposal.id)).status, 200)
       assert.strictEqual((yield* get(`/api/parts/${aliased.id4}`)).body.typeId, other.id)
       yield* send("PATCH", `/api/types/${other.id}`, { aliases: [] })
       assert.strictEqual((yield* accept(created.proposal.id, { createType: true })).status, 200)
       assert.strictEqual((yield* get(`/api/parts/${created.id4}`)).body.type.name, "pulse maker")
+    })
+  )
+
+  it.effect("about no part fills what a part that is named has not, and replaces nothing unseen", () =>
+    Effect.gen(function* () {
+      const precious = { description: "Written by hand", manufacturerCode: `OWN-${++made}`, tags: ["mine"], package: "DIP-8" }
+      const id4 = yield* newPart(precious)
+      const ask = Effect.gen(function* () {
+        yield* says(analysed({ description: `Guessed ${++made}`, manufacturer: "TI", package: "DIP-8", tags: ["guess"] }))
+        return yield* proposed("part", { text: `something ${made}` })
+      })
+      const [refused, inPart, forced] = [yield* ask, yield* ask, yield* ask]
+      const { body, status } = yield* accept(refused.id, { id4 })
+      assert.deepStrictEqual([status, body.code, body.fields], [409, "proposal-stale", ["description"]])
+      const untouched = (yield* get(`/api/parts/${id4}`)).body
+      assert.deepInclude(untouched, { description: "Written by hand", manufacturer: null, tags: ["mine"], version: 1 })
+
+      assert.strictEqual((yield* accept(inPart.id, { id4, fields: ["manufacturer", "package", "tags"] })).status, 200)
+      const filled = (yield* get(`/api/parts/${id4}`)).body
+      assert.deepInclude(filled, { description: "Written by hand", manufacturer: "TI", tags: ["mine", "guess"] })
+      assert.strictEqual((yield* accept(forced.id, { id4, force: true })).status, 200)
+      assert.strictEqual((yield* get(`/api/parts/${id4}`)).body.description, forced.output.analysis.description)
+      const own = yield* ask
+      assert.strictEqual((yield* accept(own.id, { id4, fields: [], overrides: { description: "By hand again" } })).status, 200)
+    })
+  )
+
+  it.effect("is settled within the hour when its part is deleted", () =>
+    Effect.gen(function* () {
+      const id4 = yield* newPart({ description: "soon gone" })
+      yield* says({ tags: ["orphan"] })
+      const { id } = yield* proposed("tags", { id4 })
+      yield* send("DELETE", `/api/parts/${id4}`)
+      assert.strictEqual((yield* accept(id)).body.code, "part-retired")
+      yield* expire
+      assert.strictEqual((yield* proposalNow(id)).status, "expired")
     })
   )
 

@@ -372,7 +372,7 @@ describe("R38: what of a proposal is accepted", () => {
     assert.deepStrictEqual(chosen({}), {
       fields: ["description", "package", "typeId", "pinCount", "tags"],
       values: { description: "Relay", package: "SIL-5", pinCount: 5, tags: ["a"] },
-      type: { name: "Relay", existingTypeId: null }
+      type: { name: "Relay" }
     })
   })
 
@@ -385,14 +385,14 @@ describe("R38: what of a proposal is accepted", () => {
     assert.deepStrictEqual(chosen({ fields: ["typeName"] }), {
       fields: ["typeId"],
       values: {},
-      type: { name: "Relay", existingTypeId: null }
+      type: { name: "Relay" }
     })
     assert.deepStrictEqual(chosen({ fields: [], overrides: { typeId: null, package: null } }), {
       fields: ["package", "typeId"],
       values: { package: null },
       type: { id: null }
     })
-    assert.deepStrictEqual(chosen({ fields: [], overrides: { name: "Switch" } }).type, { name: "Switch", existingTypeId: null })
+    assert.deepStrictEqual(chosen({ fields: [], overrides: { name: "Switch" } }).type, { name: "Switch" })
     assert.deepStrictEqual(chosen({ fields: [] }), { fields: [], values: {}, type: undefined })
   })
 

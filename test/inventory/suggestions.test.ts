@@ -35,7 +35,8 @@ import {
   shownTexts,
   suggest,
   suggestForm,
-  suggesting
+  suggesting,
+  untilAsked
 } from "../support/suggestions.ts"
 import { sends, Web } from "../support/web.ts"
 import { Http, world } from "../support/world.ts"
@@ -530,7 +531,8 @@ layer(suggesting(), options)("R41: addresses", (it) => {
       const mute = yield* served(`${number}/mute.pdf`, pagesOf([""]))
       const html = yield* served(`${number}/html.pdf`, "<title>Please log in</title>", "text/html")
       const page = yield* served(`${number}/page`, "<title>Page</title>", "text/html")
-      pages.set(`/${number}/moved`, (_, response) => response.writeHead(302, { location: `/${number}/right.pdf` }).end())
+      yield* served(`${number}/elsewhere.pdf`, pdf(`${number} errata`))
+      pages.set(`/${number}/moved`, (_, response) => response.writeHead(302, { location: `/${number}/elsewhere.pdf` }).end())
       pages.set(`/${number}/error`, (_, response) => response.writeHead(500).end("broken"))
       pages.set(`/${number}/loop`, (_, response) => response.writeHead(302, { location: `/${number}/loop` }).end())
       const ask = Effect.fnUntraced(function* (candidates: ReadonlyArray<readonly [url: string, type: string]>) {
@@ -564,6 +566,13 @@ layer(suggesting(), options)("R41: addresses", (it) => {
           at
         ])
       )
+      const copy = yield* served(`${number}/copy.pdf`, pdf(`${number} data sheet`))
+      const once = yield* ask([
+        [right, "datasheet"],
+        [`${right}#page=2`, "datasheet"],
+        [copy, "datasheet"]
+      ])
+      assert.deepStrictEqual([kept(once), once.documents.length], [[[right, "datasheet", "application/pdf", true]], 1])
       const second = yield* ask([
         [html, "datasheet"],
         [page, "datasheet"],
@@ -1017,6 +1026,36 @@ layer(suggesting(), options)("R44: a question", (it) => {
       assert.deepStrictEqual([again.output, (yield* requests).length], [first.output, 0])
       const status = yield* get("/api/jobs?kind=inventory.ai.photo")
       assert.strictEqual(status.body.items.length, 2)
+    })
+  )
+
+  it.effect("about a photo with words costs nothing again once its part is there, and names that part", () =>
+    Effect.gen(function* () {
+      const number = freshNumber()
+      const bytes = yield* photo(72)
+      yield* says(analysed({ description: "Relay 12 V", manufacturerCode: number }))
+      const first = yield* proposedOf("part", bytes, { text: `10 pcs ${number}` })
+      assert.isFalse(first.usage.cached)
+      const { partId4 } = (yield* accept(first.id)).body
+      yield* says(analysed({ description: "Not asked" }))
+      const again = yield* proposedOf("part", bytes, { text: `10 pcs ${number}` })
+      assert.deepStrictEqual([again.usage.cached, again.usage.costUsd, (yield* requests).length], [true, 0, 0])
+      assert.deepStrictEqual([again.output.analysis, again.output.duplicates[0].id4], [null, partId4])
+      yield* idle
+    })
+  )
+
+  it.effect("to which the provider says nothing keeps no other work waiting", () =>
+    Effect.gen(function* () {
+      yield* scripted(() => ({ type: "hang" }))
+      const asked = yield* inParallel(6, (n) => suggest(n % 2 === 0 ? "tags" : "type", { description: `Never answered ${n}` }))
+      yield* untilAsked(4)
+      const probe = yield* post("/api/jobs/probe", { count: 1, steps: 1, stepMs: 1 })
+      assert.strictEqual((yield* jobEnded(probe.body.ids[0])).state, "succeeded")
+      const states = yield* Effect.forEach(asked, ({ body }) => Effect.map(get(`/api/jobs/${body.id}`), (job) => job.body.state))
+      // Two of a kind at once.
+      assert.deepStrictEqual(states.toSorted(), ["queued", "queued", "running", "running", "running", "running"])
+      yield* Effect.forEach(asked, ({ body }) => post(`/api/jobs/${body.id}/cancel`, {}), { discard: true })
     })
   )
 

@@ -139,6 +139,14 @@ layer(aiWorld(), { excludeTestServices: true, timeout: "60 seconds" })("R44: the
     )
   }
 
+  it.effect("that never comes to the end of a line is broken off, and not asked again", () =>
+    Effect.gen(function* () {
+      yield* scripted({ type: "raw", text: `data: ${"x".repeat(12 * 2 ** 20)}` }, answer(pear))
+      assert.match((yield* failed(question())).detail ?? "", /more than 8 MiB/u)
+      assert.strictEqual(yield* calls, 1)
+    })
+  )
+
   it.effect("is heard although the stream has no formal end, or nothing is told of tokens", () =>
     Effect.gen(function* () {
       yield* scripted(answer(pear, { done: false }))

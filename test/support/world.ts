@@ -1,5 +1,5 @@
 import { NodeHttpServer, NodeServices } from "@effect/platform-node"
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Context, Effect, Layer, Metric, type Scope } from "effect"
 import { HttpEffect, type HttpServerRequest } from "effect/http"
 import { AppConfig } from "#platform/config.ts"
 import { QueueLayer } from "#platform/jobs/jobs.layer.ts"
@@ -76,7 +76,9 @@ export const worldOn = (database: Database, env: Record<string, string> = {}, wo
         Layer.provideMerge(QueueLayer),
         Layer.provideMerge(Application(connectionOf(database))),
         Layer.provideMerge(AppConfig.fromEnv({ DATA_DIR: folder, ...env })),
-        Layer.provideMerge(NodeServices.layer)
+        Layer.provideMerge(NodeServices.layer),
+        // Each world counts for itself, whatever others of the same process have counted.
+        Layer.provideMerge(Layer.sync(Metric.MetricRegistry, () => new Map()))
       )
     )
   )

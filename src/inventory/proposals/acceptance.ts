@@ -19,7 +19,7 @@ export interface Choice {
   readonly fields: ReadonlyArray<WritableField>
   readonly values: Values
   /** Undefined when the type is not among the fields. */
-  readonly type: { readonly id: TypeId | null } | { readonly name: string; readonly existingTypeId: TypeId | null } | undefined
+  readonly type: { readonly id: TypeId | null } | { readonly name: string } | undefined
 }
 
 const present = (values: Readonly<Record<string, unknown>>) =>
@@ -49,7 +49,8 @@ export const offerOf = ({ kind, output }: Proposed): Offer => {
     }
     case "photo": {
       const { description, manufacturer, manufacturerCodes, package: housing } = output
-      const manufacturerCode = manufacturerCodes[0]?.value
+      // What is hardly legible is chosen by a person, or not at all.
+      const manufacturerCode = manufacturerCodes.find(({ confidence }) => confidence !== "low")?.value
       return { values: present({ description, manufacturer, manufacturerCode, package: housing }), type: typeOf(output) }
     }
     case "datasheet":
@@ -74,7 +75,8 @@ export const choose = (offer: Offer, { fields, overrides = {} }: Acceptance): Re
   if (name !== undefined && typeId !== undefined) {
     return Result.fail(invalidField("body", "/overrides/name", "Expected either typeId or name"))
   }
-  const type = typeId !== undefined ? { id: typeId } : name !== undefined ? { name, existingTypeId: null } : (offer.type ?? undefined)
+  const type =
+    typeId !== undefined ? { id: typeId } : name !== undefined ? { name } : offer.type === null ? undefined : { name: offer.type.name }
   const overridden = new Set<string>([...Object.keys(said), ...((name ?? typeId) === undefined ? [] : ["typeId"])])
   const offered = new Set<string>([...Object.keys(offer.values), ...(offer.type === null ? [] : ["typeId"])])
   const wanted = fields?.map((field): WritableField => (field === "typeName" ? "typeId" : field))
@@ -94,6 +96,14 @@ export const choose = (offer: Offer, { fields, overrides = {} }: Acceptance): Re
     type: chosen.includes("typeId") ? type : undefined
   })
 }
+
+/** What would be replaced of a part that nobody had before their eyes when this was proposed. */
+export const replacedUnseen = (part: Readonly<Record<string, unknown>>, values: Readonly<Record<string, unknown>>) =>
+  writableFields.filter((field) => {
+    const [now, then] = [part[field], values[field]]
+    const isEmpty = now === null || (Array.isArray(now) && now.length === 0)
+    return then !== undefined && !isEmpty && !isDeepStrictEqual(now, then)
+  })
 
 /** The chosen fields that are not as they were. */
 export const changedSince = (

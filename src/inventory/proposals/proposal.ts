@@ -85,9 +85,11 @@ const { barcodes: _, kicad: __, minQuantity: ___, ...proposable } = PartEdit.fie
 
 export const Acceptance = Schema.Struct({
   fields: Schema.optionalKey(
-    Schema.Array(Schema.Literals([...writableFields, "typeName"])).annotate({
-      description: "Which of the proposed fields are written; absent for all. typeName means typeId"
-    })
+    Schema.Array(Schema.Literals([...writableFields, "typeName"]))
+      .check(Schema.isMaxLength(100))
+      .annotate({
+        description: "Which of the proposed fields are written; absent for all. typeName means typeId"
+      })
   ),
   overrides: Schema.optionalKey(
     Schema.Struct({
@@ -96,7 +98,9 @@ export const Acceptance = Schema.Struct({
     }).annotate({ description: "Written instead of what was proposed, also for fields of which nothing was" })
   ),
   documentIndexes: Schema.optionalKey(
-    Schema.Array(Schema.Int).annotate({ description: "Which of its documents the part gets; absent for all" })
+    Schema.Array(Schema.Int)
+      .check(Schema.isMaxLength(100))
+      .annotate({ description: "Which of its documents the part gets; absent for all" })
   ),
   coverIndex: Schema.optionalKey(
     Schema.Int.annotate({ description: "The index of the chosen image that becomes the cover; absent: the first, when the part has none" })

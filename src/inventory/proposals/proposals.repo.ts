@@ -141,10 +141,12 @@ const make = Effect.gen(function* () {
       )
     ),
 
-    /** Some of those whose time is over. */
+    /** Some of those whose time is over, or whose part is gone. */
     overdue: (most: number) =>
       ids(sql`
-        select id, kind, part_id4 as "partId4" from proposals where status = 'pending' and expires_at <= now() order by expires_at limit ${most}`),
+        select id, kind, part_id4 as "partId4" from proposals where status = 'pending'
+          and (expires_at <= now() or part_id4 is not null and not exists (select from parts where id4 = part_id4))
+        order by expires_at limit ${most}`),
 
     settle: Effect.fn("ProposalsRepo.settle")(
       ({

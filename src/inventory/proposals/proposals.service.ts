@@ -24,7 +24,7 @@ import { mostTags } from "../parts/part-tag.ts"
 import { Parts } from "../parts/parts.service.ts"
 import type { TypeId } from "../types/type.ts"
 import { Types } from "../types/types.service.ts"
-import { type Choice, changedSince, choose, offerOf } from "./acceptance.ts"
+import { type Choice, changedSince, choose, offerOf, replacedUnseen } from "./acceptance.ts"
 import { kinds, type ProposalKind, type Proposed } from "./output.ts"
 import {
   type Acceptance,
@@ -181,9 +181,8 @@ export class Proposals extends Context.Service<
           const [unknown] = yield* types.unknown(type.id === null ? [] : [type.id])
           return unknown === undefined ? type.id : yield* invalidField("body", "/overrides/typeId", "No type has this id")
         }
-        const { existingTypeId, name } = type
-        // Renamed or deleted since it was found.
-        if (existingTypeId !== null && (yield* types.unknown([existingTypeId])).length === 0) return existingTypeId
+        const { name } = type
+        // Anew: what was found under that name may be called otherwise by now, and the name is what a person has seen.
         const known = yield* types.resolveName(name)
         if (known !== null) return known.id
         if (!createType) return yield* new TypeUnknown({ detail: `No type is called ${name}, by name or alias.`, name })
@@ -214,20 +213,25 @@ export class Proposals extends Context.Service<
         if (choice.fields.length + chosen.length === 0) {
           return yield* invalidField("body", "", "Nothing of the proposal is chosen: reject it, or choose fields or documents")
         }
-        if (part !== null && proposal.before !== null && acceptance.force !== true) {
-          const stale = changedSince(proposal.before, part, choice.fields)
-          if (stale.length > 0) {
-            return yield* new ProposalStale({ detail: `${part.id4} has another ${stale.join(", ")} by now.`, fields: stale })
-          }
-        }
         const typeId = choice.type === undefined ? undefined : yield* typeIdOf(choice.type, acceptance.createType === true)
         const values = { ...choice.values, ...(typeId === undefined ? {} : { typeId }) }
         const { tags } = values
         // Tags that are proposed come to those that are there; tags that a person gives take their place.
-        const adds = kind === "tags" && part !== null && tags !== undefined && acceptance.overrides?.tags === undefined
+        const mayAdd = kind === "tags" || proposal.before === null
+        const adds = mayAdd && part !== null && tags !== undefined && acceptance.overrides?.tags === undefined
         const edit = adds ? { ...values, tags: [...new Set([...part.tags, ...tags])] } : values
         if (adds && (edit.tags?.length ?? 0) > mostTags) {
           return yield* invalidField("body", "/fields", `${part.id4} would have ${edit.tags?.length} tags; ${mostTags} are possible`)
+        }
+        if (part !== null && acceptance.force !== true) {
+          const given = new Set(Object.keys({ ...acceptance.overrides, ...(adds ? { tags } : {}) }))
+          const stale =
+            proposal.before === null
+              ? replacedUnseen(part, edit).filter((field) => !given.has(field))
+              : changedSince(proposal.before, part, choice.fields)
+          if (stale.length > 0) {
+            return yield* new ProposalStale({ detail: `${part.id4} has another ${stale.join(", ")} by now.`, fields: stale })
+          }
         }
         const written =
           part === null
@@ -239,7 +243,7 @@ export class Proposals extends Context.Service<
         const { principal } = yield* CurrentRequest
         yield* repo.settle({ id, status: "accepted", by: principal, fields: choice.fields, partId4: written.id4 })
         yield* release(files)
-        yield* told("accepted", { id, kind, partId4: written.id4 }, { fields: choice.fields, documents: chosen.length })
+        yield* told("accepted", { id, kind, partId4: written.id4 }, { fields: choice.fields, documents: chosen.map(({ place }) => place) })
         return { proposal: toProposal(yield* Effect.orDie(kept(id))), created: part === null }
       })
 

@@ -115,10 +115,15 @@ export class Findings extends Context.Service<
         keep: Effect.fn("Findings.keep")(function* (jobId, named, manufacturerCode) {
           const looks = yield* Effect.forEach(named, (one) => Effect.result(look(one, manufacturerCode)), { concurrency: 5 })
           const kept = []
+          const seen = new Set<string>()
           for (const [at, one] of named.entries()) {
             const result = looks[at]
             if (result === undefined) continue
             if (Result.isSuccess(result)) {
+              // One document may have many addresses.
+              const what = identityOf(result.success.captured)
+              if (seen.has(what)) continue
+              seen.add(what)
               const found = { ...one, ...result.success.found }
               yield* store(jobId, found, result.success.captured)
               kept.push(found)
@@ -131,6 +136,8 @@ export class Findings extends Context.Service<
   )
   static readonly layer = this.layerNoDeps.pipe(Layer.provide([LinkCapture.layer, Proposals.layer]))
 }
+
+const identityOf = (found: Captured) => (found.kind === "file" ? found.staged.sha256 : found.finalUrl)
 
 /** Whether what was found is what was said to be there. */
 const fits = (type: DocumentType, found: Captured) => {

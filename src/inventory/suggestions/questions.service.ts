@@ -178,7 +178,8 @@ export class Questions extends Context.Service<
         const shown = [
           ...(said === "" ? [] : [asText("text", said)]),
           ...(picture === null ? [] : [picture]),
-          asText("candidates", JSON.stringify(offered)),
+          // Which parts there are is looked at below too, whatever an answer from before says.
+          { ...asText("candidates", JSON.stringify(offered)), passing: true },
           usualTypes
         ]
         const askOnDesk = (fresh: boolean) => {

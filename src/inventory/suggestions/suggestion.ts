@@ -16,7 +16,7 @@ const asksAnew = { description: "Ask again although the answer to the same quest
 const fresh = Schema.optionalKey(Schema.Boolean.annotate(asksAnew))
 
 /** Exactly one way to say what it is about. */
-const either = { expected: "either id4, or what the part is" }
+const either = (words: string) => ({ expected: `either id4, or ${words}` })
 
 /** For tags and types: a part, or what is known of something that is none yet. */
 export const AboutPart = Schema.Struct({
@@ -30,7 +30,7 @@ export const AboutPart = Schema.Struct({
       (about) =>
         (about.id4 === undefined) === (about.description !== undefined) &&
         !(about.id4 !== undefined && about.manufacturerCode !== undefined),
-      either
+      either("description with or without manufacturerCode")
     )
   )
   .annotate({ identifier: "AboutPart" })
@@ -47,7 +47,7 @@ export const AboutNumber = Schema.Struct({
       (about) =>
         (about.id4 === undefined) === (about.manufacturerCode !== undefined) &&
         !(about.id4 !== undefined && about.manufacturer !== undefined),
-      either
+      either("manufacturerCode with or without manufacturer")
     )
   )
   .annotate({ identifier: "AboutNumber" })
@@ -90,6 +90,8 @@ const kindOf = (kind: ProposalKind) =>
     payload: Schema.Struct({ input: SuggestionInput }),
     result: Schema.Struct({ proposalId: ProposalId }),
     maxAttempts: 1,
+    waits: true,
+    concurrency: 2,
     timeout: Duration.minutes(8)
   })
 

@@ -94,6 +94,14 @@ export class Suggestions extends Context.Service<
 
       const partOf = (id4: string) => Effect.flatMap(partIds.require(id4), () => parts.get(id4 as Id4))
 
+      /** Of the kinds that a model is shown. */
+      const inspect = (path: string, size: number) =>
+        Effect.filterOrElse(
+          Effect.catchTag(media.inspect(path, size), "UnsupportedMedia", () => Effect.fail(noPhoto)),
+          ({ mediaType }) => isPhoto(mediaType),
+          () => Effect.fail(noPhoto)
+        )
+
       /** As the model sees it: no metadata, upright, no larger than it can make use of. */
       const picture = (path: string, mediaType: MediaType) =>
         Effect.map(
@@ -164,8 +172,7 @@ export class Suggestions extends Context.Service<
             return yield* invalidField("body", "/documentId", `${document.title} is no photo`)
           })
           if (photo === null) return yield* db.transaction(within(enqueue(kind, input, target)))
-          const is = yield* media.inspect(photo.staged.path, photo.staged.size)
-          if (!isPhoto(is.mediaType)) return yield* noPhoto
+          const is = yield* inspect(photo.staged.path, photo.staged.size)
           return yield* objects.store({ staged: photo.staged, bucket: "images", mediaType: is.mediaType }, (object) =>
             Effect.gen(function* () {
               let isNew = false
@@ -238,8 +245,7 @@ export class Suggestions extends Context.Service<
 
         look: Effect.fn("Suggestions.look")(function* (path) {
           const { size } = yield* Effect.promise(() => stat(path))
-          const { mediaType } = yield* media.inspect(path, size)
-          if (!isPhoto(mediaType)) return yield* noPhoto
+          const { mediaType } = yield* inspect(path, size)
           return yield* questions.photo({}, yield* picture(path, mediaType))
         })
       })

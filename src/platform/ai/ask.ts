@@ -8,6 +8,8 @@ export type Input =
       /** What the text is: "description", "page 2 of the data sheet". Ours, not a person's. */
       readonly label?: string
       readonly text: string
+      /** It changes with time, and what is asked stays the same question: an answer that is known counts. */
+      readonly passing?: boolean
     }
   | { readonly type: "image"; readonly bytes: Uint8Array; readonly mediaType: "image/jpeg" | "image/png" | "image/webp" }
 
@@ -74,6 +76,7 @@ export interface AiStatus {
 export class AiNotConfigured extends Problem<AiNotConfigured>()("AiNotConfigured", {
   code: "ai-not-configured",
   status: 503,
+  retryAfter: 3600,
   title: "No language model is configured",
   help: "Proposals need a language model. Set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server of your own, and start again. Everything else works without."
 }) {}
@@ -81,6 +84,7 @@ export class AiNotConfigured extends Problem<AiNotConfigured>()("AiNotConfigured
 export class AiBudgetExhausted extends Problem<AiBudgetExhausted>()("AiBudgetExhausted", {
   code: "ai-budget-exhausted",
   status: 503,
+  retryAfter: 3600,
   title: "The monthly budget for the language model is used up",
   help: "A call could cost more than is left of AI_MONTHLY_BUDGET_USD, so it was not made. Raise the budget, or wait for the first of next month (UTC). Everything else works meanwhile."
 }) {}

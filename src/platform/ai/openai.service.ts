@@ -4,6 +4,7 @@ import { AppConfig } from "../config.ts"
 import { Transaction } from "../db/db.ts"
 import { AnswersRepo } from "./answers.repo.ts"
 import { AiBudgetExhausted, AiNotConfigured, AiProviderError, type AiStatus, type Answered, type Ask } from "./ask.ts"
+import { boundedFetch } from "./bounded-fetch.ts"
 import { CallFailure } from "./call-failure.ts"
 import { countCall, countOutcome } from "./calls.metrics.ts"
 import { type CallLimits, type Completion, complete, type Meter } from "./completion.ts"
@@ -65,6 +66,7 @@ const make = Effect.fnUntraced(function* (patience: Patience) {
           adminAPIKey: null,
           webhookSecret: null,
           logLevel: "off",
+          fetch: boundedFetch(mostBytes, host),
           // The budget must hear of every try.
           maxRetries: 0,
           timeout: Duration.toMillis(patience.call)
@@ -252,6 +254,9 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>) => {
   const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
   return failure instanceof CallFailure ? failure.outcome : "interrupted"
 }
+
+// A token is some 300 bytes in a stream, and an answer has at most some thousands of them.
+const mostBytes = 8 * 2 ** 20
 
 const dollars = (nano: number) => `$${toUsd(nano).toFixed(2)}`
 

@@ -51,7 +51,8 @@ export const promptOf = <A, R>(ask: Ask<A, R>, { baseUrl, model }: { readonly ba
     max_completion_tokens: maxOutputTokens
   }
   // The images stand for themselves in a hash, and are not read twice for a size that says nothing of their tokens.
-  const withoutImages = [frame, instructions, ask.input.map((one) => (one.type === "image" ? digest(one) : one))]
+  const hashed = (one: Input) => (one.type === "image" ? digest(one) : one)
+  const withoutImages = [frame, instructions, ask.input.map(hashed)]
   return {
     body: () => ({
       ...frame,
@@ -67,9 +68,11 @@ export const promptOf = <A, R>(ask: Ask<A, R>, { baseUrl, model }: { readonly ba
     tools: new Map(tools.map((one) => [one.tool.name, one])),
     inputTokens: sizeOf(withoutImages) + tokensAround + tokensPerImage * ask.input.filter(({ type }) => type === "image").length,
     maxOutputTokens,
-    hash: sha256(JSON.stringify([revision, baseUrl, withoutImages]))
+    hash: sha256(JSON.stringify([revision, baseUrl, [frame, instructions, ask.input.filter(lasts).map(hashed)]]))
   }
 }
+
+const lasts = (input: Input) => input.type === "image" || input.passing !== true
 
 const toPart = (input: Input) => {
   if (input.type === "image") {

@@ -15,9 +15,14 @@ export interface JobKind<in out Payload, in out Result> {
   readonly backoff: { readonly first: Duration.Duration; readonly most: Duration.Duration }
   /** How long one attempt may take. */
   readonly timeout: Duration.Duration
-  /** How many of it one worker runs at once; not more than it runs in all. */
+  /** How many of it one worker runs at once; not more than it runs in all, unless it `waits`. */
   readonly concurrency: number
   readonly priority: Priority
+  /**
+   * Most of its time goes by waiting for others outside: it takes none of the places of a worker, which are for work, and others do not
+   * wait behind it. Give it a `concurrency`.
+   */
+  readonly waits: boolean
 }
 
 export const jobKind = <Payload, Result>(
@@ -28,6 +33,7 @@ export const jobKind = <Payload, Result>(
   timeout: Duration.minutes(10),
   concurrency: Number.POSITIVE_INFINITY,
   priority: "normal",
+  waits: false,
   ...declaration
 })
 

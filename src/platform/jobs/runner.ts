@@ -60,7 +60,7 @@ const durations = Metric.histogram("job_duration_seconds", {
   description: "Time of an attempt",
   boundaries: [0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800]
 })
-const waits = Metric.histogram("job_wait_seconds", {
+const waited = Metric.histogram("job_wait_seconds", {
   description: "Time from when a job was due to its start",
   boundaries: [0.005, 0.01, 0.025, 0.1, 0.5, 1, 5, 30, 300, 3600]
 })
@@ -110,7 +110,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
       kinds.map((kind) => ({ kind }))
     ),
     startAtZero(
-      waits,
+      waited,
       kinds.map((kind) => ({ kind }))
     )
   ])
@@ -136,16 +136,28 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
   // A job whose handler has ended and whose end is being written takes no slot: others are claimed meanwhile, but not without bound.
   const busy = new Map<string, number>()
   let busyInAll = 0
-  const freeInAll = () => Math.min(concurrency - busyInAll, 2 * concurrency - running.size)
-  const free = ({ kind }: Registered) => Math.min(kind.concurrency - (busy.get(kind.name) ?? 0), freeInAll())
+  /** Those whose ends are still to be written too, but none that waits for others. */
+  let inPlaces = 0
+  const waits = (kind: string) => handlers.get(kind)?.kind.waits === true
+  const freeInAll = () => Math.min(concurrency - busyInAll, 2 * concurrency - inPlaces)
+  const free = ({ kind }: Registered) => {
+    const ofKind = kind.concurrency - (busy.get(kind.name) ?? 0)
+    return kind.waits ? ofKind : Math.min(ofKind, freeInAll())
+  }
+  /** How many of these may be begun: without a free place only those that take none. */
+  const room = (able: ReadonlyArray<Registered>) =>
+    freeInAll() > 0 ? freeInAll() : able.reduce((sum, registered) => sum + Math.max(0, free(registered)), 0)
   const takeSlot = ({ kind }: Running) => {
-    busyInAll++
+    if (!waits(kind)) {
+      busyInAll++
+      inPlaces++
+    }
     busy.set(kind, (busy.get(kind) ?? 0) + 1)
   }
   const leaveSlot = (job: Running) => {
     if (!job.isBusy) return
     job.isBusy = false
-    busyInAll--
+    if (!waits(job.kind)) busyInAll--
     busy.set(job.kind, (busy.get(job.kind) ?? 1) - 1)
     changed.openUnsafe()
   }
@@ -268,7 +280,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
   const execute = (claimed: Claimed, job: Running, registered: Registered) =>
     Effect.gen(function* () {
       const since = yield* Clock.monotonicTimeNanos
-      yield* Metric.update(Metric.withAttributes(waits, { kind: job.kind }), claimed.waitedMs / 1000)
+      yield* Metric.update(Metric.withAttributes(waited, { kind: job.kind }), claimed.waitedMs / 1000)
       const exit = yield* Effect.exit(attempt(claimed, job, registered))
       const outcome = Exit.isSuccess(exit)
         ? exit.value
@@ -298,6 +310,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
         Effect.suspend(() => {
           leaveSlot(job)
           running.delete(job.id)
+          if (!waits(job.kind)) inPlaces--
           return Effect.all([Metric.update(runningHere, running.size), changed.open, running.size === 0 ? empty.open : Effect.void])
         })
       )
@@ -319,11 +332,9 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
 
   const claim = (offer: { readonly kinds: ReadonlyArray<string>; readonly limit: number }) =>
     Effect.gen(function* () {
-      const wanted = offer.kinds
-        .flatMap((kind) => handlers.get(kind) ?? [])
-        .map((registered) => ({ kind: registered.kind.name, most: free(registered) }))
-        .filter(({ most }) => most > 0)
-      const limit = Math.min(offer.limit, freeInAll())
+      const able = offer.kinds.flatMap((kind) => handlers.get(kind) ?? []).filter((registered) => free(registered) > 0)
+      const wanted = able.map((registered) => ({ kind: registered.kind.name, most: free(registered) }))
+      const limit = Math.min(offer.limit, room(able))
       if (wanted.length === 0 || limit <= 0) return 0
       const found = yield* repo.claim({ kinds: wanted, limit, worker, leaseMs })
       yield* Effect.forEach(found, begin, { discard: true })
@@ -337,7 +348,7 @@ const make = Effect.fnUntraced(function* ({ concurrency, lease }: RunnerOptions)
     const round = Effect.gen(function* () {
       yield* changed.close
       const able = [...handlers.values()].filter((registered) => free(registered) > 0)
-      const limit = freeInAll()
+      const limit = room(able)
       if (able.length === 0 || limit <= 0) return yield* changed.await
       const offer = yield* Effect.raceFirst(
         consumer.next({ kinds: able.map(({ kind }) => kind.name), limit }),
