@@ -246,7 +246,7 @@ layer(world(), options)("R42: among many parts", (it) => {
       const number = (code: string | null) => squash(code ?? "")
       const maker = (name: string | null) => fold(name ?? "").trim()
       let mediums = 0
-      for (let n = 0; n < 40; n++) {
+      for (let n = 0; n < 80; n++) {
         const asked = drawn()
         const similarities = yield* sql<{ readonly id4: string; readonly similarity: number }>`
           select n.id4, similarity(n.description, ${fold(asked.description)})::float8 as similarity
