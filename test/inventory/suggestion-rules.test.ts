@@ -446,7 +446,7 @@ describe("R38: what of a proposal is accepted", () => {
     }
   )
 
-  const Record = Schema.Record(Schema.Literals(["description", "package", "tags"]), Schema.NullOr(Schema.Array(Schema.Int)))
+  const Record = Schema.Record(Schema.Literals(["description", "package", "tags"]), Schema.NullOr(Schema.Array(Schema.String)))
   it.prop("is stale exactly in the chosen fields that differ", [Record, Record], ([before, now]) => {
     const all: ReadonlyArray<WritableField> = ["description", "package", "tags"]
     assert.deepStrictEqual(changedSince(before, before, all), [])
