@@ -792,6 +792,14 @@ layer(suggesting(), options)("R38: a proposal about a part", (it) => {
       assert.strictEqual((yield* get(`/api/parts/${id4}`)).body.description, forced.output.analysis.description)
       const own = yield* ask
       assert.strictEqual((yield* accept(own.id, { id4, fields: [], overrides: { description: "By hand again" } })).status, 200)
+      const [{ body: has }, { body: wanted }] = [
+        yield* post("/api/types", { name: `Has ${made}` }),
+        yield* post("/api/types", { name: `Wants ${made}` })
+      ]
+      yield* send("PATCH", `/api/parts/${id4}`, { typeId: has.id })
+      const named = yield* ask
+      assert.strictEqual((yield* accept(named.id, { id4, fields: [], overrides: { name: wanted.name } })).status, 200)
+      assert.strictEqual((yield* get(`/api/parts/${id4}`)).body.typeId, wanted.id)
     })
   )
 

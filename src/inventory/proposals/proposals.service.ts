@@ -224,7 +224,9 @@ export class Proposals extends Context.Service<
           return yield* invalidField("body", "/fields", `${part.id4} would have ${edit.tags?.length} tags; ${mostTags} are possible`)
         }
         if (part !== null && acceptance.force !== true) {
+          // What a person has given in words of their own was meant to be written.
           const given = new Set(Object.keys({ ...acceptance.overrides, ...(adds ? { tags } : {}) }))
+          if (given.has("name")) given.add("typeId")
           const stale =
             proposal.before === null
               ? replacedUnseen(part, edit).filter((field) => !given.has(field))
