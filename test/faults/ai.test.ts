@@ -8,6 +8,7 @@ import { webServer } from "../support/internet.ts"
 import { answer, type Script, type StandIn, standIn } from "../support/openai.ts"
 import { connected, freshDatabase, urlOf } from "../support/postgres.ts"
 import { eventually, nothingRuns, startServer, temporaryDirectory } from "../support/server-process.ts"
+import { blankPhoto } from "../support/suggestions.ts"
 import { databaseIn } from "../support/workshop.ts"
 import { ask, clean, newPartOn, quiet, verify } from "../support/workshop-files.ts"
 
@@ -22,20 +23,7 @@ const byName: Script = ({ body }) =>
   answer(
     body.response_format?.json_schema.name === "tags"
       ? { tags: ["relay"] }
-      : {
-          manufacturerCodes: [{ value: "QX-1", confidence: "high" }],
-          manufacturer: null,
-          description: "Relay 5 V",
-          typeName: null,
-          package: null,
-          quantity: null,
-          dateCode: null,
-          lotCode: null,
-          seller: null,
-          codes: [],
-          visibleText: "QX-1",
-          documentQueries: []
-        }
+      : { ...blankPhoto, manufacturerCodes: [{ value: "QX-1", confidence: "high" }], description: "Relay 5 V", visibleText: "QX-1" }
   )
 /** 1000 tokens in, 100 out. */
 const costOfCall = 1000 * 400 + 100 * 1600

@@ -9,6 +9,7 @@ import { Internet, webServer } from "../support/internet.ts"
 import { get, newBox, newPart, post } from "../support/inventory.ts"
 import { type ChatBody, type Script, answer as says, type ToolCall, tools } from "../support/openai.ts"
 import { eventually } from "../support/server-process.ts"
+import { blank, blankPhoto } from "../support/suggestions.ts"
 import { Http } from "../support/world.ts"
 
 /** What a text may ask for. Each begins with a word by which it is found again. */
@@ -41,47 +42,14 @@ const published = "93.184.216.34"
 const harmless: Readonly<Record<string, unknown>> = {
   tags: { tags: ["relay"] },
   type: { candidates: [] },
-  photo: {
-    manufacturerCodes: [],
-    manufacturer: null,
-    description: null,
-    typeName: null,
-    package: null,
-    quantity: null,
-    dateCode: null,
-    lotCode: null,
-    seller: null,
-    codes: [],
-    visibleText: "",
-    documentQueries: []
-  },
+  photo: blankPhoto,
   datasheet: { candidates: [] },
   part: { analysis: null, duplicates: [], failureReason: "too little" }
 }
 
-const nothingSaid = {
-  description: null,
-  manufacturerCode: null,
-  manufacturer: null,
-  typeName: null,
-  tags: [],
-  productPage: null,
-  package: null,
-  pinCount: null,
-  pinPitch: null,
-  voltageRating: null,
-  inputVoltage: null,
-  outputVoltage: null,
-  mountingType: null,
-  series: null,
-  dimensions: null,
-  documents: [],
-  evidence: []
-}
-
 const kindOf = (body: ChatBody) => body.response_format?.json_schema.name ?? ""
 
-const harmlessly: Script = ({ body }) => says(harmless[kindOf(body)] ?? { analysis: nothingSaid })
+const harmlessly: Script = ({ body }) => says(harmless[kindOf(body)] ?? { analysis: blank })
 
 /** Everything of a request but the data, and the data read back; fails when a text of it stands outside of its JSON. */
 const taken = ({ messages, ...frame }: ChatBody) => {
@@ -367,7 +335,7 @@ const obeying = (victim: string) => {
     { id4: "__proto__", confidence: "medium", reason: dirty }
   ]
   const analysis = {
-    ...Object.fromEntries(Object.keys(nothingSaid).map((field) => [field, dirty])),
+    ...Object.fromEntries(Object.keys(blank).map((field) => [field, dirty])),
     description: long,
     typeName: "proposed: x'); drop table part_types; --\u202e",
     tags: many(dirty.slice(0, 60)),
@@ -417,7 +385,7 @@ const obeying = (victim: string) => {
 /** Of all that was named, what is there and is what it was said to be. */
 const found = ["http://hostile.example/page", "http://hostile.example/pinout.svg"]
 
-const assertBounded = (kind: string, output: Record<string, ReadonlyArray<unknown>> & { readonly analysis?: typeof nothingSaid }) => {
+const assertBounded = (kind: string, output: Record<string, ReadonlyArray<unknown>> & { readonly analysis?: typeof blank }) => {
   switch (kind) {
     case "tags":
       return assert.isAtMost(output.tags?.length ?? 99, 8)
