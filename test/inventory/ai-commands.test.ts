@@ -1,32 +1,16 @@
-import { execFile } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
-import { afterAll, assert, describe, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { rowsOfAll } from "../support/assisted.ts"
+import { commandFolder, commandOn } from "../support/command.ts"
 import { image } from "../support/files.ts"
 import { answer, standIn } from "../support/openai.ts"
-import { connected, type Database, freshDatabase, urlOf } from "../support/postgres.ts"
+import { connected, type Database, freshDatabase } from "../support/postgres.ts"
 
-const root = fileURLToPath(new URL("../..", import.meta.url))
-const scratch = mkdtempSync(join(tmpdir(), "partwright ai "))
-afterAll(() => rmSync(scratch, { recursive: true, force: true, maxRetries: 5 }))
-
-interface Ended {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
+const scratch = commandFolder()
 const ai = (database: Database, env: Record<string, string>, ...args: ReadonlyArray<string>) =>
-  Effect.callback<Ended>((resume) => {
-    const all = { ...process.env, DATA_DIR: scratch, DATABASE_URL: urlOf(database), LOG_FORMAT: "json", OPENAI_API_KEY: "", ...env }
-    const child = execFile(process.execPath, ["src/main.ts", "ai", ...args], { cwd: root, env: all }, (_, out, err) =>
-      resume(Effect.succeed({ code: child.exitCode ?? -1, out, err }))
-    )
-  })
+  commandOn(database, scratch, env, "ai", ...args)
 
 const read = {
   manufacturerCodes: [
